@@ -395,7 +395,7 @@ export function cardAdvice(card: TemplateCard | TemplateCardUpdate): CardAdvice[
   const advice: CardAdvice[] = [];
   for (const [place, most] of Object.entries(suggestedCharacters)) {
     for (const [path, value] of membersAt(card, place.split("."))) {
-      const characters = [...value].length;
+      const characters = Array.from(value).length;
       if (characters <= most) continue;
       const message = `${path} has ${characters} characters; more than ${most} are likely to be cut off on the screen.`;
       advice.push({ path, message });
