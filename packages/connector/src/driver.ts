@@ -1,0 +1,135 @@
+/**
+ * The only loop: turns socket events and calls into inputs of a `Connection`, performs its effects, and keeps one alarm.
+ *
+ * Decides nothing about the protocol and owns all that is not pure: which runtime socket belongs to which socket id, whose
+ * promise waits for which request. It never awaits, so nothing a handler does can hold up the line.
+ */
+import { Connection } from "@openws/protocol";
+import type {
+  ConnectionEffect,
+  ConnectionInput,
+  ConnectionOptions,
+  ConnectionStateName,
+  EncodedFrame,
+  Millis,
+  Outcome,
+  Push,
+  RequestKey,
+} from "@openws/protocol";
+import type { Runtime, Socket } from "./runtime.ts";
+
+/** What a driver tells its owner. Called synchronously, in the order things happened; must not throw. */
+export interface DriverEvents {
+  deliver(push: Push, text: string): void;
+  moved(effect: Extract<ConnectionEffect, { type: "moved" }>): void;
+  notice(what: Extract<ConnectionEffect, { type: "notice" }>["what"]): void;
+}
+
+/** Drives one bot's connection over a runtime's sockets. */
+export class Driver {
+  readonly #connection: Connection;
+  readonly #url: string;
+  readonly #runtime: Runtime;
+  readonly #events: DriverEvents;
+  readonly #waiting = new Map<RequestKey, (outcome: Outcome) => void>();
+  #socket: Socket | undefined;
+  #requests = 0;
+  #alarm: { at: Millis; cancel: () => void } | undefined;
+  #inputs: ConnectionInput[] = [];
+  #handling = false;
+
+  /** Throws `UsageError` for options that cannot work; does nothing else until `start`. */
+  constructor(url: string, options: Omit<ConnectionOptions, "random">, runtime: Runtime, events: DriverEvents) {
+    this.#connection = new Connection({ ...options, random: () => runtime.random() });
+    this.#url = url;
+    this.#runtime = runtime;
+    this.#events = events;
+  }
+
+  get state(): ConnectionStateName {
+    return this.#connection.state;
+  }
+
+  /** Dials, and from then on keeps the line; after a kick, a refusal or a stop it begins again. */
+  start(): void {
+    this.#handle({ type: "start" });
+  }
+
+  /** Closes the socket and stays away. Open requests settle as `stopped`. */
+  stop(): void {
+    this.#handle({ type: "stop" });
+  }
+
+  /** Sends a frame and tells what came of it. Never rejects: every failure is an outcome. */
+  request(frame: EncodedFrame, ackMs?: Millis): Promise<Outcome> {
+    return new Promise((resolve) => {
+      const key = ++this.#requests;
+      this.#waiting.set(key, resolve);
+      this.#handle(ackMs === undefined ? { type: "request", key, frame } : { type: "request", key, frame, ackMs });
+    });
+  }
+
+  /** An effect's consequences may come back while effects are being performed: they wait for their turn. */
+  #handle(input: ConnectionInput): void {
+    this.#inputs.push(input);
+    if (this.#handling) return;
+    this.#handling = true;
+    try {
+      for (let next = this.#inputs.shift(); next !== undefined; next = this.#inputs.shift())
+        for (const effect of this.#connection.handle(this.#runtime.now(), next)) this.#perform(effect);
+    } finally {
+      this.#handling = false;
+    }
+    this.#arm();
+  }
+
+  #perform(effect: ConnectionEffect): void {
+    switch (effect.type) {
+      case "dial": {
+        const { socket } = effect;
+        this.#socket = this.#runtime.dial(this.#url, {
+          opened: () => this.#handle({ type: "opened", socket }),
+          received: (text) => this.#handle({ type: "received", socket, text }),
+          closed: (code, reason) => this.#handle({ type: "closed", socket, code, reason }),
+        });
+        return;
+      }
+      case "send":
+        this.#socket?.send(effect.text);
+        return;
+      case "drop":
+        this.#socket?.drop(effect.why === "stop");
+        this.#socket = undefined;
+        return;
+      case "settle":
+        this.#waiting.get(effect.key)?.(effect.outcome);
+        this.#waiting.delete(effect.key);
+        return;
+      case "deliver":
+        this.#events.deliver(effect.push, effect.text);
+        return;
+      case "moved":
+        this.#events.moved(effect);
+        return;
+      case "notice":
+        this.#events.notice(effect.what);
+    }
+  }
+
+  /** An alarm that rings too early is a harmless tick, so it is only ever moved forward: most frames move no timer. */
+  #arm(): void {
+    const at = this.#connection.deadline;
+    if (at === undefined) {
+      this.#alarm?.cancel();
+      this.#alarm = undefined;
+      return;
+    }
+    if (this.#alarm !== undefined && this.#alarm.at <= at) return;
+    this.#alarm?.cancel();
+    const cancel = this.#runtime.wakeAt(at, () => {
+      this.#alarm = undefined;
+      this.#handle({ type: "tick" });
+    });
+    this.#alarm = { at, cancel };
+  }
+}

@@ -1,0 +1,71 @@
+/**
+ * Node's runtime: sockets through `ws`, because Node's own WebSocket cannot be let go of. `close()` on a half-open socket
+ * fires nothing for more than a minute there (measured), `terminate()` ends it at once.
+ */
+import WebSocket from "ws";
+import type { Runtime, Socket, SocketEvents } from "./runtime.ts";
+
+/** The longest message that is taken, in bytes. The gateway's own are far below; without a bound a peer could fill the memory. */
+const maxPayloadBytes = 16 * 1024 * 1024;
+
+/** How long a polite goodbye may take before the socket is cut. */
+const goodbyeMs = 1_000;
+
+/** Longest delay that setTimeout takes as it is; beyond it fires at once. */
+const longestTimeoutMs = 0x7fff_ffff;
+
+/** A runtime on Node's event loop, monotonic clock and TCP stack. */
+export function nodeRuntime(): Runtime {
+  return {
+    now: () => performance.now(),
+    wakeAt(at, wake) {
+      // Rounded up: an alarm that rings a fraction early would be set again, and again.
+      const timer = setTimeout(wake, Math.min(Math.max(0, Math.ceil(at - performance.now())), longestTimeoutMs));
+      return () => clearTimeout(timer);
+    },
+    random: Math.random,
+    dial,
+  };
+}
+
+function dial(url: string, events: SocketEvents): Socket {
+  let dropped = false;
+  const ws = new WebSocket(url, { perMessageDeflate: false, maxPayload: maxPayloadBytes });
+  let trouble = "";
+  ws.on("open", () => {
+    if (!dropped) events.opened();
+  });
+  ws.on("message", (data) => {
+    // With the default binaryType a message arrives as one Buffer, text and binary alike.
+    if (!dropped) events.received((data as Buffer).toString("utf8"));
+  });
+  // Stays for the socket's whole life: terminating one that is still connecting emits an error, which nobody else would hear.
+  ws.on("error", (error) => {
+    trouble = sentenceOf(error);
+  });
+  ws.on("close", (code, reason) => {
+    if (!dropped) events.closed(code, reason.toString("utf8") || trouble);
+  });
+  return {
+    send(text) {
+      if (ws.readyState === WebSocket.OPEN) ws.send(text);
+    },
+    drop(politely) {
+      dropped = true;
+      if (!politely || ws.readyState !== WebSocket.OPEN) {
+        ws.terminate();
+        return;
+      }
+      ws.close(1000);
+      const timer = setTimeout(() => ws.terminate(), goodbyeMs);
+      ws.once("close", () => clearTimeout(timer));
+    },
+  };
+}
+
+/** Node joins the failures of several addresses into one error without a message of its own. */
+function sentenceOf(error: Error): string {
+  if (error instanceof AggregateError && error.message === "")
+    return error.errors.map((each: unknown) => (each instanceof Error ? each.message : String(each))).join("; ");
+  return error.message;
+}
