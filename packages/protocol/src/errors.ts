@@ -78,8 +78,8 @@ export function classifySend(errcode: number, errmsg?: string): SendClass {
  * the host's address.
  */
 export function plainErrmsg(errmsg: string): string {
-  const suffix = errmsg.search(/(?:^|[,\s])(?:hint|rid|from ip|more info at)\b/i);
-  return (suffix < 0 ? errmsg : errmsg.slice(0, suffix)).trim().replace(/,$/, "");
+  const suffix = errmsg.search(/(?:^|[,\s])(?:(?:hint|rid|from ip):|more info at\b)/i);
+  return (suffix < 0 ? errmsg : errmsg.slice(0, suffix)).trim().replace(/,$/, "").trimEnd();
 }
 
 /** The entries by code; the first one of a code is its present meaning. */
@@ -142,13 +142,13 @@ export class OpenwsError extends Error {
  * anything changed; repeating the same call fails the same way. The message says what is wrong, where, and what to do.
  */
 export class UsageError extends OpenwsError {
-  /** Where in the caller's frame or options the mistake is, such as `body.stream.content`; absent when it has no place. */
-  readonly path?: string;
+  /** Where in the caller's frame or options the mistake is, such as `body.stream.content`, if it has a place. */
+  readonly path: string | undefined;
 
   constructor(message: string, { path, ...options }: { path?: string | undefined } & ErrorOptions = {}) {
     super("usage", message, options);
     this.name = "UsageError";
-    if (path !== undefined) this.path = path;
+    this.path = path;
   }
 }
 
@@ -161,10 +161,10 @@ export type RequestFailure = "refused" | "not-ready" | "timed-out" | "connection
  */
 export class RequestError extends OpenwsError {
   readonly outcome: RequestFailure;
-  /** The gateway's errcode; present exactly when the outcome is `refused`. `explain` has more about it. */
-  readonly errcode?: number;
-  /** The gateway's errmsg in its plain form (`plainErrmsg`). */
-  readonly errmsg?: string;
+  /** The gateway's errcode; there is one exactly when the outcome is `refused`. `explain` has more about it. */
+  readonly errcode: number | undefined;
+  /** The gateway's errmsg in its plain form (`plainErrmsg`), if it sent one. */
+  readonly errmsg: string | undefined;
   /** Whether the frame may have reached the user all the same: it was sent, and nothing refused it. */
   readonly maybeDelivered: boolean;
 
@@ -181,9 +181,8 @@ export class RequestError extends OpenwsError {
     this.name = "RequestError";
     this.outcome = failure.outcome;
     this.maybeDelivered = maybeDelivered;
-    if (!refused) return;
-    this.errcode = failure.errcode;
-    if (failure.errmsg !== undefined) this.errmsg = plainErrmsg(failure.errmsg);
+    this.errcode = refused ? failure.errcode : undefined;
+    this.errmsg = refused && failure.errmsg !== undefined ? plainErrmsg(failure.errmsg) : undefined;
   }
 }
 
