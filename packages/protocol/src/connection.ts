@@ -191,16 +191,19 @@ export interface ConnectionOptions {
   /** First and longest delay after a throttled subscribe; 30 × and 300 × `backoffBaseMs`. */
   readonly throttleBaseMs?: Millis | undefined;
   readonly throttleMaxMs?: Millis | undefined;
-  /** After a kick stay away, or come back after 30 s and, kicked again within five minutes, stay away; "stop". */
+  /** After a kick stay away; or come back after 30 s, 60 s …, and stay away once kicked twice in five minutes. "stop". */
   readonly afterKick?: "stop" | "rejoin" | undefined;
   /** Try refused credentials again this often, at least 60,000. Absent: never. */
   readonly credentialsRetryMs?: Millis | undefined;
 }
 
 /** Two kicks within this are another instance, not an accident: stay away. */
-const kickMemoryMs = 5 * 60_000;
-/** The wait of `afterKick: "rejoin"`. */
-const rejoinMs = 30_000;
+const kickWarMs = 5 * 60_000;
+/** A kick longer ago than this says nothing any more. */
+const kickMemoryMs = 60 * 60_000;
+/** First and longest wait of `afterKick: "rejoin"`; it doubles with each kick remembered. */
+const rejoinBaseMs = 30_000;
+const rejoinMaxMs = 300_000;
 
 type Settings = Required<ConnectionOptions> & {
   readonly [Name in Exclude<keyof ConnectionOptions, "credentialsRetryMs">]-?: NonNullable<ConnectionOptions[Name]>;
@@ -487,10 +490,12 @@ export class Connection {
 
   #kicked(): void {
     const { afterKick, random } = this.#settings;
+    const [before] = this.#kickedAt.slice(-1);
     this.#kickedAt = [...this.#kickedAt.filter((at) => at > this.#now - kickMemoryMs), this.#now];
+    const war = before !== undefined && before > this.#now - kickWarMs;
     const until =
-      afterKick === "rejoin" && this.#kickedAt.length < 2
-        ? this.#now + backoff(0, random(), rejoinMs, rejoinMs)
+      afterKick === "rejoin" && !war
+        ? this.#now + backoff(this.#kickedAt.length - 1, random(), rejoinBaseMs, rejoinMaxMs)
         : undefined;
     this.#leave("kicked", { name: "kicked", until });
   }
