@@ -502,7 +502,7 @@ function bounded(name: string, maxBytes: number | undefined, schema: z.ZodString
   );
 }
 
-/** One of a few numbers that have a meaning each. A number written as a string is refused, as the gateway does. */
+/** One of a few numbers that have a meaning each. Numbers written as strings are refused: the gateway is picky about them. */
 function choice<const Meanings extends Record<number, string>>(name: string, meanings: Meanings) {
   const numbers = Object.keys(meanings).map(Number) as (keyof Meanings & number)[];
   const described = numbers
