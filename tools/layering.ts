@@ -25,7 +25,7 @@ export interface Violation {
 
 /**
  * What one group of files may import besides its own package's files. The first group that matches a file decides.
- * A runtime file (below) may in addition import any module that is not of this workspace.
+ * A file that touches a runtime (below) may in addition import any module that is not of this workspace.
  */
 interface Room {
   /** Matched against the path below `packages/`, such as `connector/src/bot.ts`. */
@@ -38,12 +38,11 @@ interface Room {
   readonly because: string;
 }
 
-/**
- * The files that are allowed to know where they run: entry points, the runtime port, the servers, and adapters to
- * disks, brokers and hashes. Everything else gets those as arguments.
- */
-const RUNTIME_FILE =
-  /^[\w-]+\/src\/(?:(?:main|runtime)(?:\.\w+)?|server|cli|testee|store\.\w+|media(?:\.\w+)?|(?:sinks|lease|cli|testees)\/.+)\.ts$/;
+/** The files that join the parts and start things: they know where they run. */
+const ENTRY = /^[\w-]+\/src\/(?:(?:main|runtime)(?:\.\w+)?|server|cli|testee|(?:cli|testees)\/.+)\.ts$/;
+
+/** The files that adapt a disk, a broker, a cipher to a port of ours: the other half of what may touch a runtime. */
+const ADAPTER = /^[\w-]+\/src\/(?:store\.\w+|media(?:\.\w+)?|(?:sinks|lease)\/.+)\.ts$/;
 
 const REFEREE = "the referee is written from spec/ and shares the data modules only, never the client's machines";
 const SUITE = "the suite judges any client: it may know the frames and the mock, and only the simulator knows the core";
@@ -145,8 +144,10 @@ function relativeImport(path: string, specifier: string, typeOnly: boolean): str
   const home = path.split("/", 2).join("/");
   if (!target.startsWith(`${home}/`)) return `a relative import stays within ${home}: another package is named`;
   // An index only gathers names; what it gathers is judged where it lives.
-  const joins = RUNTIME_FILE.test(path) || path === `${home}/index.ts` || typeOnly;
-  if (RUNTIME_FILE.test(target) && !joins) return PURE;
+  if (typeOnly || touchesRuntime(path) || path === `${home}/index.ts`) return undefined;
+  if (ENTRY.test(target)) return PURE;
+  // The connector's logic runs on every runtime, so it is handed its adapters; the other packages run on Node alone.
+  if (home === "connector/src" && ADAPTER.test(target)) return PURE;
   return undefined;
 }
 
@@ -155,7 +156,11 @@ function packageImport(path: string, room: Room, specifier: string, typeOnly: bo
   if (typeOnly && room.mayTypes?.some((allowed) => matches(allowed, specifier)) === true) return undefined;
   if (specifier.startsWith("@openws/")) return room.because;
   if (path.startsWith("protocol/") || path.includes("/console/")) return room.because;
-  return RUNTIME_FILE.test(path) || typeOnly ? undefined : PURE;
+  return touchesRuntime(path) || typeOnly ? undefined : PURE;
+}
+
+function touchesRuntime(path: string): boolean {
+  return ENTRY.test(path) || ADAPTER.test(path);
 }
 
 function matches(allowed: string, specifier: string): boolean {

@@ -31,6 +31,7 @@ const FORBIDDEN: readonly (readonly [file: string, source: string, rule: string]
 const ALLOWED: readonly (readonly [file: string, source: string])[] = [
   ["protocol/src/frames.ts", `export const limit = Math.max(1, 2);`],
   ["connector/src/runtime.node.ts", `export const now = () => Date.now() + process.pid;`],
+  ["mock-gateway/src/uploads.ts", `export const bytes = Buffer.from("x");`],
   ["connector/src/cli.ts", `console.log(process.argv.length);`],
 ];
 
