@@ -1,9 +1,12 @@
 import { defineConfig } from "vitest/config";
+import { LANES } from "./tools/lanes.ts";
+
+const lanes = Object.entries(LANES).map(([name, what]) => `lane ${name} — ${what}; npm run lane -- ${name}`);
 
 /** What `npm test` runs. The slower lanes have a configuration of their own: vitest.lanes.config.ts. */
 export default defineConfig({
   test: {
     projects: ["packages/*", { test: { name: "repository", include: ["tools/test/**/*.test.ts"] } }],
-    reporters: ["default", "./tools/plain-reporter.ts"],
+    reporters: ["default", ["./tools/plain-reporter.ts", { alsoLeftOut: lanes }]],
   },
 });

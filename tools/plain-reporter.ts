@@ -7,12 +7,25 @@
 // A skip must carry a reason (tools/left-out.ts); one without fails the run, because nobody would ever miss it.
 import type { Reporter, TestCase, TestModule, TestSuite, Vitest } from "vitest/node";
 
+/** Settings of the reporter, as the second element of its pair in the configuration. */
+export interface PlainReporterOptions {
+  /** What a whole run leaves out by design, each "WHAT — REASON". Not printed when only a part was asked for. */
+  readonly alsoLeftOut?: readonly string[];
+}
+
 export default class PlainReporter implements Reporter {
+  readonly #alsoLeftOut: readonly string[];
   /** Whether the caller asked for some tests by name: then the others are skipped by wish and need no reason. */
   #filtered = false;
+  #whole = true;
+
+  constructor({ alsoLeftOut = [] }: PlainReporterOptions = {}) {
+    this.#alsoLeftOut = alsoLeftOut;
+  }
 
   onInit(vitest: Vitest): void {
     this.#filtered = vitest.config.testNamePattern !== undefined;
+    this.#whole = !this.#filtered && vitest.config.project.length === 0;
   }
 
   onTestRunEnd(modules: readonly TestModule[], unhandled: readonly unknown[]): void {
@@ -34,6 +47,7 @@ export default class PlainReporter implements Reporter {
     }
 
     const lines = [...leftOut].map(([note, tests]) => `left out: ${note} (${tests} ${tests === 1 ? "test" : "tests"})`);
+    if (this.#whole) lines.push(...this.#alsoLeftOut.map((what) => `left out: ${what}`));
     lines.push(...silent.map((test) => `skipped without a reason: ${test}`));
     count.failed += silent.length;
     if (lines.length > 0) lines.push("");

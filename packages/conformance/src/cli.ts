@@ -1,2 +1,52 @@
 #!/usr/bin/env node
-export {};
+/**
+ * The command `openws-conformance`. It reads its arguments, hands them to the command that was asked for, and turns the
+ * outcome into an exit code; it judges nothing itself.
+ *
+ * Exit codes: 0 conformant · 1 not · 2 usage · 3 the client did not start · 4 the harness itself failed.
+ */
+import { readFileSync } from "node:fs";
+import { parseArgs } from "node:util";
+
+const NAME = "openws-conformance";
+
+const HELP = `${NAME}: judges any client of the WeCom AI-bot gateway by what it does on the wire
+
+Usage: ${NAME} [--help | --version]
+
+This version has no command yet: the checks are not part of it.
+
+  -h, --help     print this and exit
+  -V, --version  print the version and exit
+
+Exit codes: 0 done, 2 wrong usage.
+`;
+
+process.exitCode = main(process.argv.slice(2));
+
+function main(args: string[]): number {
+  let options;
+  try {
+    ({ values: options } = parseArgs({
+      args,
+      options: { help: { type: "boolean", short: "h" }, version: { type: "boolean", short: "V" } },
+    }));
+  } catch (error) {
+    return usage(error instanceof Error ? error.message : String(error));
+  }
+  if (options.help) process.stdout.write(HELP);
+  else if (options.version) process.stdout.write(`${NAME} ${version()}\n`);
+  else return usage("nothing to do");
+  return 0;
+}
+
+/** One sentence for whoever mistyped, and where the right way is written. */
+function usage(problem: string): number {
+  process.stderr.write(`${NAME}: ${problem}\nTry: ${NAME} --help\n`);
+  return 2;
+}
+
+function version(): string {
+  const manifest = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as { version: string };
+  return manifest.version;
+}

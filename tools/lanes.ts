@@ -1,0 +1,11 @@
+// The slower lanes: tests that `npm test` leaves out, and why. They live in `packages/*/lanes/NAME/` or
+// `tools/lanes/NAME/`, run one by one with `npm run lane -- NAME`, and all of them in `.ci/run`, which also installs
+// what they need. A test holds this table, the folders and `.ci/run` together.
+
+/** What a lane is for, by its name. */
+export const LANES: Readonly<Record<string, string>> = {};
+
+/** The folders that may hold the tests of a lane, as a glob. */
+export function laneTests(name: string): string {
+  return `{packages/*,tools}/lanes/${name}/**/*.test.ts`;
+}
