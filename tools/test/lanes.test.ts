@@ -14,7 +14,7 @@ test("the table of lanes, the folders and .ci/run name the same lanes", () => {
   const functions = new Set([...gate.matchAll(/^lane_(\w+)\(\)/gm)].map(([, name]) => name));
   const called = new Set([...gate.matchAll(/^lane (\w+) \d+$/gm)].map(([, name]) => name));
   expect(called).toEqual(functions);
-  expect(listed.isSubsetOf(called)).toBe(true);
+  for (const name of listed) expect(called).toContain(name);
 });
 
 test("every lane has tests", () => {
