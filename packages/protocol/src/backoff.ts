@@ -7,8 +7,8 @@
 import { UsageError } from "./errors.ts";
 
 /**
- * Milliseconds on a clock that never goes back: an instant where the name ends in `At` or is `now` or `until`, a length
- * where it ends in `Ms`. The machines add and compare them and never read a clock. A state that is stored and restored
+ * Milliseconds on a clock that never goes back nor stands below 0: an instant where the name ends in `At` or is `now` or
+ * `until`, a length where it ends in `Ms`. The machines add and compare them and never read a clock. A state that is stored and restored
  * holds instants, so a driver that persists one must run it on a clock that survives the process, such as Unix time kept
  * from going back.
  */
