@@ -1,2 +1,175 @@
 #!/usr/bin/env node
-export {};
+/**
+ * `openws-gateway`: the mock gateway on the command line.
+ *
+ * Standard output is for what scripts read (the ready line, answers), standard error for people. Exit codes: 0 done,
+ * 2 wrong usage, a port in use included.
+ */
+import { parseArgs, type ParseArgsConfig } from "node:util";
+import { ListenError, profileNames, startGateway, switchTable, version } from "./index.ts";
+import type { BotConfig, Gateway, GatewayOptions, ProfileName, SomeSwitches } from "./index.ts";
+import { Switches } from "./switches.ts";
+
+/** The command line was wrong; the message is the one sentence the user gets. */
+class Usage extends Error {}
+
+const help = `The WeCom AI-bot gateway, offline: chat with your bot, test it, break its connection.
+
+usage: openws-gateway [serve] [options]
+
+  --listen HOST:PORT      where to listen; port 0 chooses a free one (default 127.0.0.1:8900)
+  --bot ID:SECRET[:NAME]  a bot that may subscribe; repeat it for several
+                          (with none, any credentials are accepted and the bot appears)
+  --profile NAME          ${profileNames.join(", ")} (default observed)
+  --set SWITCH=VALUE      sets one switch, such as quota=off; repeat it for several
+  --latency MS            both ack latencies, without jitter; 0 answers at once
+  --seed N                repeats a run: ids, jitter and chance follow from it (default 1)
+  --json                  the first line on standard output is {"ready":true,"url":…,"console":…,"api":…}
+  --help, --version
+
+environment: OPENWS_GATEWAY_LISTEN, _BOT (several separated by spaces), _PROFILE, _SET (likewise), _LATENCY, _SEED, _JSON=1;
+a flag wins over its twin.
+
+switches: ${Object.keys(switchTable).join(" ")}
+`;
+
+const options = {
+  listen: { type: "string" },
+  bot: { type: "string", multiple: true },
+  profile: { type: "string" },
+  set: { type: "string", multiple: true },
+  latency: { type: "string" },
+  seed: { type: "string" },
+  json: { type: "boolean" },
+  help: { type: "boolean", short: "h" },
+  version: { type: "boolean" },
+} satisfies ParseArgsConfig["options"];
+
+const main = async (args: string[], env: NodeJS.ProcessEnv): Promise<number> => {
+  const { values, positionals } = readArgs(args);
+  if (values.help) {
+    process.stdout.write(help);
+    return 0;
+  }
+  if (values.version) {
+    process.stdout.write(`${version}\n`);
+    return 0;
+  }
+  const [command = "serve", ...rest] = positionals;
+  if (command !== "serve" || rest.length > 0)
+    throw new Usage(`there is no command "${positionals.join(" ")}"; the command is serve`);
+
+  const twin = (name: string): string | undefined => env[`OPENWS_GATEWAY_${name}`] || undefined;
+  const gateway = await startGateway(
+    readOptions({
+      listen: values.listen ?? twin("LISTEN") ?? "127.0.0.1:8900",
+      bots: values.bot ?? words(twin("BOT")),
+      profile: values.profile ?? twin("PROFILE"),
+      set: values.set ?? words(twin("SET")),
+      latency: values.latency ?? twin("LATENCY"),
+      seed: values.seed ?? twin("SEED"),
+    }),
+  );
+  announce(gateway, values.json ?? twin("JSON") === "1", values.bot ?? words(twin("BOT")));
+  await signalled();
+  await gateway.stop();
+  return 0;
+};
+
+const readArgs = (args: string[]) => {
+  try {
+    return parseArgs({ args, options, allowPositionals: true });
+  } catch (error) {
+    // parseArgs explains how to pass positionals that look like flags; the first sentence is the one that helps.
+    throw new Usage((error as Error).message.split(". ")[0]!);
+  }
+};
+
+interface Given {
+  listen: string;
+  bots: string[];
+  profile: string | undefined;
+  set: string[];
+  latency: string | undefined;
+  seed: string | undefined;
+}
+
+const readOptions = ({ listen, bots, profile, set, latency, seed }: Given): GatewayOptions => ({
+  listen,
+  bots: bots.map(readBot),
+  ...(profile === undefined ? {} : { profile: readProfile(profile) }),
+  switches: readSwitches(set),
+  ...(latency === undefined ? {} : { latencyMs: readLatency(latency) }),
+  ...(seed === undefined ? {} : { seed }),
+});
+
+const readBot = (text: string): BotConfig => {
+  const [id, secret, ...name] = text.split(":");
+  if (!id || !secret) throw new Usage(`--bot must be ID:SECRET or ID:SECRET:NAME`);
+  return name.length === 0 ? { id, secret } : { id, secret, name: name.join(":") };
+};
+
+const readProfile = (text: string): ProfileName => {
+  const name = profileNames.find((known) => known === text);
+  if (!name) throw new Usage(`--profile must be one of ${profileNames.join(", ")}, not "${text}"`);
+  return name;
+};
+
+const readSwitches = (texts: readonly string[]): SomeSwitches => {
+  const switches: Record<string, unknown> = {};
+  for (const text of texts) {
+    const [name, value] = split(text);
+    const shape = (Switches.shape as Record<string, (typeof Switches.shape)[keyof typeof Switches.shape]>)[name];
+    if (!shape) throw new Usage(`--set: there is no switch "${name}"; --help lists them`);
+    const read = shape.safeParse(value);
+    if (!read.success)
+      throw new Usage(`--set ${name}: "${value}" will not do; ${switchTable[name as keyof typeof switchTable].what}`);
+    switches[name] = read.data;
+  }
+  return switches as SomeSwitches;
+};
+
+const split = (text: string): [name: string, value: string] => {
+  const at = text.indexOf("=");
+  if (at < 1) throw new Usage(`--set must be SWITCH=VALUE, not "${text}"`);
+  return [text.slice(0, at), text.slice(at + 1)];
+};
+
+const readLatency = (text: string): number => {
+  if (!/^\d{1,7}$/.test(text)) throw new Usage(`--latency must be milliseconds such as 0 or 250, not "${text}"`);
+  return Number(text);
+};
+
+const words = (text: string | undefined): string[] => text?.split(/\s+/).filter((word) => word !== "") ?? [];
+
+const announce = ({ url, consoleUrl, apiUrl }: Gateway, json: boolean, bots: readonly string[]): void => {
+  if (json) {
+    process.stdout.write(`${JSON.stringify({ ready: true, url, console: consoleUrl, api: apiUrl })}\n`);
+    return;
+  }
+  const [id, secret] = bots[0]?.split(":") ?? ["my-bot", "any-secret"];
+  process.stdout.write(
+    `ready\n  page  ${consoleUrl}\n  api   ${apiUrl}\n\n` +
+      `for your bot${bots.length === 0 ? " (any id and secret will do)" : ""}:\n` +
+      `  export WECOM_BOT_ID=${id}\n  export WECOM_BOT_SECRET=${secret}\n  export WECOM_BOT_WS_URL=${url}\n`,
+  );
+};
+
+const signalled = (): Promise<void> =>
+  new Promise((resolve) => {
+    for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => resolve());
+  });
+
+const complain = (message: string): void => void process.stderr.write(`openws-gateway: ${message}\n`);
+
+try {
+  process.exitCode = await main(process.argv.slice(2), process.env);
+} catch (error) {
+  if (error instanceof Usage || error instanceof RangeError) {
+    complain(`${error.message} (see --help)`);
+    process.exitCode = 2;
+  } else if (error instanceof ListenError) {
+    complain(error.message);
+    process.exitCode = 2;
+  } else throw error;
+}

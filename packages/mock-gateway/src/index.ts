@@ -1,1 +1,156 @@
-export {};
+/**
+ * The mock gateway for programs and tests: `startGateway()`.
+ *
+ * ```ts
+ * await using gateway = await startGateway({ bots: [{ id: "bot", secret: "s3cret" }], latencyMs: 0 });
+ * // connect a client to gateway.url, then
+ * await gateway.waitForBot("bot");
+ * const { reply } = await gateway.say("bot", "hello", { waitMs: 5000 });
+ * ```
+ */
+import { readFileSync } from "node:fs";
+import type { UserEvent, UserMessage } from "./callbacks.ts";
+import type { Chat } from "./chats.ts";
+import { createApi } from "./admin.ts";
+import { Driver, listen } from "./server.ts";
+import type { SomeSwitches, Switches } from "./switches.ts";
+import type { LogEntry, WireLogBounds } from "./wirelog.ts";
+import type { Answer, BotConfig, BotView, ConnectionView, CutHow, Told, WorldOptions } from "./world.ts";
+
+export { behaviours, type Behaviour, type BehaviourId } from "./behaviours.ts";
+export type { SentFile, UserEvent, UserMessage } from "./callbacks.ts";
+export type { BotItem, Chat, ChatItem, UserItem, Via } from "./chats.ts";
+export { ListenError } from "./server.ts";
+export { profile, profileNames, switchTable, Switches } from "./switches.ts";
+export type { Confidence, ProfileName, SomeSwitches, SwitchName, SwitchRow } from "./switches.ts";
+export type { LogEntry, WireLogBounds } from "./wirelog.ts";
+export type { BotConfig, BotView, ConnectionView, CutHow, Reply, Told } from "./world.ts";
+
+/** How to start a gateway. Everything has a default that suits a test. */
+export interface GatewayOptions extends Pick<WorldOptions, "seed" | "profile" | "switches" | "bots"> {
+  /** `host:port`; port 0 chooses a free one. Default `127.0.0.1:0`. */
+  readonly listen?: string;
+  /** Sets both ack latencies, and the jitter to none. 0 answers at once. */
+  readonly latencyMs?: number;
+  /** Bounds of the wire log. */
+  readonly log?: WireLogBounds;
+}
+
+/** A running gateway. Instants are Unix milliseconds on the world clock unless a member says otherwise. */
+export interface Gateway extends AsyncDisposable {
+  /** Where clients connect: `ws://host:port`. Any path is accepted. */
+  readonly url: string;
+  /** The page: `http://host:port/`. */
+  readonly consoleUrl: string;
+  /** The API: `http://host:port/api`. */
+  readonly apiUrl: string;
+  /** The bots that are configured or appeared. */
+  bots(): BotView[];
+  /** Lets a bot subscribe. From then on unknown bots are refused. */
+  addBot(bot: BotConfig): void;
+  /** Waits until the bot is subscribed; rejects after `waitMs` (default 10 s). */
+  waitForBot(bot: string, waitMs?: number): Promise<BotView>;
+  /** A user says something: a text from user `zhangsan` in a single chat, or a whole message. Rejects when there is no such bot. */
+  say(bot: string, message: string | UserMessage, options?: { waitMs?: number }): Promise<Told>;
+  /** A user does something, such as `{eventtype: "enter_chat", from: {userid: "zhangsan"}}`. */
+  trigger(bot: string, event: UserEvent, options?: { waitMs?: number }): Promise<Told>;
+  /** As if another instance of the bot had subscribed; `closeAfterMs` overrides the switch kickCloseMs. */
+  kick(bot: string, options?: { closeAfterMs?: number | "never" }): Promise<BotView>;
+  /** What the users of a bot see. */
+  chats(bot: string): Chat[];
+  /** One chat, by userid or group chatid. */
+  chat(bot: string, id: string): Chat | undefined;
+  connections(): ConnectionView[];
+  /** Ends or cripples a connection. */
+  cut(connection: number, how: CutHow, code?: number): void;
+  /** The wire log, oldest first. */
+  log(after?: number): LogEntry[];
+  /** Moves the world clock; with `transport` also idle time-outs, acks and kick closes. */
+  advance(ms: number, options?: { transport?: boolean }): void;
+  readonly switches: Readonly<Switches>;
+  set(switches: SomeSwitches): void;
+  /** Bots, chats, log, clock and switches as they were at the start; every connection is cut. */
+  reset(): void;
+  /** Closes the port and every socket. Safe to call twice. */
+  stop(): Promise<void>;
+}
+
+/** The version of this package. */
+export const version: string = (
+  JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as { version: string }
+).version;
+
+/** Starts a gateway. Rejects with `ListenError` when the port cannot be had, with `ZodError` for a wrong switch. */
+export const startGateway = async (options: GatewayOptions = {}): Promise<Gateway> => {
+  const { latencyMs, listen: address = "127.0.0.1:0", log: bounds = {}, ...worldOptions } = options;
+  const latency: SomeSwitches =
+    latencyMs === undefined ? {} : { subscribeLatencyMs: latencyMs, ackLatencyMs: latencyMs, ackJitterMs: 0 };
+  const driver = new Driver({ ...worldOptions, switches: { ...latency, ...options.switches } }, bounds);
+  const { host, port } = readListen(address);
+  const listening = await listen(driver, createApi(driver, { version }), host, port);
+  const authority = `${host.includes(":") ? `[${host}]` : host}:${listening.port}`;
+  const { world, log } = driver;
+
+  let stopping: Promise<void> | undefined;
+  const stop = (): Promise<void> => (stopping ??= listening.close());
+
+  return {
+    url: `ws://${authority}`,
+    consoleUrl: `http://${authority}/`,
+    apiUrl: `http://${authority}/api`,
+    bots: () => world.bots(),
+    addBot: (bot) => driver.run({ type: "add-bot", bot }),
+    waitForBot: async (bot, waitMs = 10_000) => {
+      const answer = await driver.ask((call) => ({ type: "await-bot", bot, waitMs, call }));
+      if (answer.type !== "bot" || answer.timedOut) throw new Error(`bot ${bot} did not subscribe within ${waitMs} ms`);
+      return answer.bot;
+    },
+    say: async (bot, what, { waitMs = 0 } = {}) => {
+      const message: UserMessage =
+        typeof what === "string" ? { from: { userid: "zhangsan" }, msgtype: "text", text: { content: what } } : what;
+      return toldOf(await driver.ask((call) => ({ type: "say", bot, message, call, waitMs })));
+    },
+    trigger: async (bot, event, { waitMs = 0 } = {}) =>
+      toldOf(await driver.ask((call) => ({ type: "trigger", bot, event, call, waitMs }))),
+    kick: async (bot, { closeAfterMs } = {}) => {
+      const answer = await driver.ask((call) => ({
+        type: "kick",
+        bot,
+        call,
+        ...(closeAfterMs === undefined ? {} : { closeAfterMs }),
+      }));
+      return answer.type === "bot" ? answer.bot : refuse(answer);
+    },
+    chats: (bot) => world.chats(bot),
+    chat: (bot, id) => world.chat(bot, id),
+    connections: () => world.connections(),
+    cut: (connection, how, code) =>
+      driver.run({ type: "cut", connection, how, ...(code === undefined ? {} : { code }) }),
+    log: (after) => log.entries(after),
+    advance: (ms, { transport = false } = {}) => driver.run({ type: "advance", ms, transport }),
+    get switches() {
+      return world.switches;
+    },
+    set: (switches) => driver.run({ type: "set", switches }),
+    reset: () => driver.run({ type: "reset" }),
+    stop,
+    [Symbol.asyncDispose]: stop,
+  };
+};
+
+/** Splits `host:port`, `[::1]:port` or a port alone. Throws a `RangeError` whose message is one sentence. */
+export const readListen = (text: string): { host: string; port: number } => {
+  const match = /^(?:(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]+)):)?(\d{1,5})$/.exec(text);
+  const port = Number(match?.[3]);
+  if (!match || port > 65_535)
+    throw new RangeError(`"${text}" is no address to listen on: it must look like 127.0.0.1:8900`);
+  return { host: match[1] ?? match[2] ?? "127.0.0.1", port };
+};
+
+const toldOf = (answer: Answer): Told => (answer.type === "told" ? answer.told : refuse(answer));
+
+const refuse = (answer: Answer): never => {
+  throw new Error(
+    answer.type === "refused" ? answer.detail : `an answer of type ${answer.type} came where none was expected`,
+  );
+};

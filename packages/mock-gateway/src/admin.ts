@@ -1,0 +1,417 @@
+/**
+ * The HTTP side: the API by which tests and the page move the gateway, downloads, response_url, the page itself.
+ *
+ * Every body is validated here and trusted behind it. Every refusal is an RFC 9457 problem document whose `detail` is one
+ * sentence. Paths and answers are fixed: scripts and other people's tests depend on them.
+ */
+import { readFile } from "node:fs/promises";
+import { Hono, type Context } from "hono";
+import { bodyLimit } from "hono/body-limit";
+import { streamSSE } from "hono/streaming";
+import * as z from "zod";
+import { behaviours } from "./behaviours.ts";
+import type { UserEvent, UserMessage } from "./callbacks.ts";
+import type { Chat } from "./chats.ts";
+import type { Driver } from "./server.ts";
+import { profileNames, SomeSwitches, switchTable } from "./switches.ts";
+import type { LogEntry } from "./wirelog.ts";
+import type { Answer } from "./world.ts";
+
+/** A refusal on its way to the caller. */
+class Problem extends Error {
+  readonly status: 400 | 403 | 404 | 413 | 415 | 422;
+  constructor(status: Problem["status"], detail: string) {
+    super(detail);
+    this.status = status;
+  }
+}
+
+const titles: Record<Problem["status"] | 500, string> = {
+  400: "Bad request",
+  403: "Forbidden",
+  404: "Not found",
+  413: "Too large",
+  415: "Unsupported media type",
+  422: "Not deliverable",
+  500: "Internal error",
+};
+
+const id = z.string().min(1, "must not be empty").max(256, "is longer than 256 characters");
+
+/** A new bot. */
+export const BotBody = z.strictObject({ id, secret: z.string().min(1).optional(), name: z.string().min(1).optional() });
+
+const from = z.looseObject({ userid: id });
+const where = { chattype: z.enum(["single", "group"]).optional(), chatid: id.optional(), msgid: id.optional() };
+const inGroup = (body: { chattype?: string | undefined; chatid?: string | undefined }) =>
+  body.chattype !== "group" || body.chatid !== undefined;
+const needsChatid = { path: ["chatid"], error: "is needed when chattype is group" };
+
+const spoken = z.looseObject({ content: z.string() });
+const sentFile = z.looseObject({
+  base64: z.base64().optional(),
+  filename: z.string().optional(),
+  url: z.string().optional(),
+});
+const item = z.looseObject({ msgtype: z.string().min(1) });
+
+/** What a user says. Members of the callback that are not named here pass through. */
+export const MessageBody = z
+  .looseObject({
+    from,
+    ...where,
+    msgtype: z.string().min(1),
+    text: spoken.optional(),
+    voice: spoken.optional(),
+    image: sentFile.optional(),
+    file: sentFile.optional(),
+    video: sentFile.optional(),
+    mixed: z.looseObject({ msg_item: z.array(item).min(1, "must not be empty") }).optional(),
+    quote: item.optional(),
+  })
+  .refine(inGroup, needsChatid)
+  .refine((body) => !needsObject.has(body.msgtype) || body[body.msgtype] !== undefined, {
+    error: "lacks the object named by its msgtype, such as text: {content} for msgtype text",
+  });
+const needsObject = new Set(["text", "voice", "mixed"]);
+
+/** What a user does, or the server. */
+export const EventBody = z
+  .looseObject({ eventtype: z.string().min(1), from: from.optional(), ...where })
+  .refine(inGroup, needsChatid);
+
+const KickBody = z.strictObject({ closeAfterMs: z.union([z.int().min(0), z.literal("never")]).optional() });
+const AdvanceBody = z.strictObject({
+  ms: z
+    .int()
+    .min(0, "must not be negative: the clock only goes forward")
+    .max(10 * 365 * 86_400_000, "is more than ten years"),
+  transport: z.boolean().optional(),
+});
+const SettingsBody = z.strictObject({ profile: z.enum(profileNames).optional(), switches: SomeSwitches.optional() });
+const CutMode = z.enum(["close", "reset", "half-open"]);
+
+/** Milliseconds, or a number with ms, s, m or h; at most an hour. */
+const wait = z
+  .string()
+  .regex(/^\d+(\.\d+)?(ms|s|m|h)?$/, "must be milliseconds such as 5000, or a duration such as 10s")
+  .transform(durationMs)
+  .pipe(z.number().max(3_600_000, "is more than an hour"));
+
+/** Reads `10s`, `1.5m`, `250` (milliseconds). The caller has checked the form. */
+export function durationMs(text: string): number {
+  const unit = /[a-z]*$/.exec(text)![0];
+  return (
+    Number(text.slice(0, text.length - unit.length)) * ({ "": 1, ms: 1, s: 1000, m: 60_000, h: 3_600_000 }[unit] ?? 1)
+  );
+}
+
+const maxJsonBytes = 32 * 1024 * 1024;
+const maxMultipartBytes = 128 * 1024 * 1024;
+const pagePath = new URL("../console/index.html", import.meta.url);
+
+/** What the API knows of the process it runs in. */
+export interface ApiOptions {
+  readonly version: string;
+}
+
+/** The application, for any Fetch-style server. */
+export const createApi = (driver: Driver, { version }: ApiOptions): Hono => {
+  const { world, log } = driver;
+  const app = new Hono();
+
+  app.onError((error, c) => {
+    if (error instanceof Problem) return problem(c, error.status, error.message);
+    // A defect of the mock itself: say so rather than look like the real server.
+    return problem(c, 500, `the mock gateway failed: ${error.message}`);
+  });
+  app.notFound((c) => problem(c, 404, `there is nothing at ${c.req.method} ${c.req.path}; see GET /`));
+  app.use("/api/*", sameOrigin);
+  app.use(
+    "*",
+    bodyLimit({
+      maxSize: maxMultipartBytes,
+      onError: (c) => problem(c, 413, `the body is larger than ${maxMultipartBytes} bytes`),
+    }),
+  );
+
+  app.get("/", async (c) => {
+    c.header("content-security-policy", "default-src 'self' 'unsafe-inline' data: blob:; frame-ancestors 'none'");
+    return c.html(await readFile(pagePath, "utf8"));
+  });
+  app.get("/livez", (c) => c.json({ status: "ok", version }));
+  app.get("/readyz", (c) => c.json({ status: "ready", version }));
+  app.get("/metrics", (c) =>
+    c.text(metrics(driver), 200, { "content-type": "text/plain; version=0.0.4; charset=utf-8" }),
+  );
+
+  // ---- what the real server has over HTTP, too
+  app.get("/media/:token", (c) => {
+    const { status, headers, body } = world.download(performance.now(), c.req.param("token"));
+    return new Response(body as string | Uint8Array<ArrayBuffer>, { status, headers });
+  });
+  app.post("/cgi-bin/aibot/response", async (c) => {
+    const code = c.req.query("response_code") ?? "";
+    const body: unknown = await c.req.json().catch(() => undefined);
+    const answer = await driver.ask((call) => ({ type: "respond-url", code, body, call }));
+    return c.json(answer.type === "errcode" ? { errcode: answer.errcode, errmsg: answer.errmsg } : {});
+  });
+
+  // ---- bots
+  const known = (c: Context): string => {
+    const bot = c.req.param("id")!;
+    if (!world.bot(bot))
+      throw new Problem(404, `there is no bot ${bot}; POST /api/bots makes one, or a client that subscribes`);
+    return bot;
+  };
+  app.get("/api/bots", (c) => c.json(world.bots()));
+  app.post("/api/bots", async (c) => {
+    const bot = await readJson(c, BotBody);
+    driver.run({ type: "add-bot", bot });
+    return c.json(world.bot(bot.id), 201);
+  });
+  app.get("/api/bots/:id", async (c) => {
+    const waitMs = readWait(c);
+    const bot = c.req.param("id");
+    const answer = await driver.ask((call) => ({ type: "await-bot", bot, waitMs, call }), c.req.raw.signal);
+    if (answer.type !== "bot") return c.json(refuse(answer));
+    return c.json(answer.timedOut ? { ...answer.bot, timedOut: true } : answer.bot);
+  });
+  app.delete("/api/bots/:id", (c) => {
+    driver.run({ type: "remove-bot", bot: known(c) });
+    return c.body(null, 204);
+  });
+  app.post("/api/bots/:id/messages", async (c) => {
+    const [bot, waitMs] = [known(c), readWait(c)];
+    const message = await readMessage(c);
+    return c.json(toldOf(await driver.ask((call) => ({ type: "say", bot, message, call, waitMs }), c.req.raw.signal)));
+  });
+  app.post("/api/bots/:id/events", async (c) => {
+    const [bot, waitMs] = [known(c), readWait(c)];
+    const event = (await readJson(c, EventBody)) as UserEvent;
+    return c.json(
+      toldOf(await driver.ask((call) => ({ type: "trigger", bot, event, call, waitMs }), c.req.raw.signal)),
+    );
+  });
+  app.post("/api/bots/:id/kick", async (c) => {
+    const bot = known(c);
+    const { closeAfterMs } = await readJson(c, KickBody, {});
+    const answer = await driver.ask((call) => ({
+      type: "kick",
+      bot,
+      call,
+      ...(closeAfterMs === undefined ? {} : { closeAfterMs }),
+    }));
+    return c.json(answer.type === "bot" ? answer.bot : refuse(answer));
+  });
+  app.get("/api/bots/:id/chats", (c) => c.json(world.chats(known(c)).map(summary)));
+  app.get("/api/bots/:id/chats/:chat", (c) => {
+    const chat = world.chat(known(c), c.req.param("chat"));
+    if (!chat) throw new Problem(404, `bot ${c.req.param("id")} has no chat ${c.req.param("chat")}`);
+    return c.json({ ...summary(chat), items: chat.items });
+  });
+  app.get("/api/media/:id", (c) => {
+    const file = world.uploaded(c.req.param("id"));
+    if (!file) throw new Problem(404, `there is no uploaded file ${c.req.param("id")}`);
+    const name = encodeURIComponent(file.filename);
+    // Never text/html: what a bot uploaded must not run as part of the page.
+    return new Response(file.bytes as Uint8Array<ArrayBuffer>, {
+      headers: {
+        "content-type": "application/octet-stream",
+        "content-disposition": `attachment; filename*=UTF-8''${name}`,
+        "x-content-type-options": "nosniff",
+      },
+    });
+  });
+
+  // ---- connections
+  app.get("/api/connections", (c) => c.json(world.connections()));
+  app.delete("/api/connections/:n", (c) => {
+    const n = Number(c.req.param("n"));
+    if (!world.connections().some((connection) => connection.n === n))
+      throw new Problem(404, `there is no connection ${c.req.param("n")}`);
+    const how = CutMode.safeParse(c.req.query("mode") ?? "close");
+    if (!how.success) throw new Problem(400, "mode must be close, reset or half-open");
+    driver.run({
+      type: "cut",
+      connection: n,
+      how: how.data,
+      ...(c.req.query("code") ? { code: closeCode(c.req.query("code")!) } : {}),
+    });
+    return c.body(null, 204);
+  });
+
+  // ---- the world
+  const settings = () => ({ profile: world.profile, switches: world.switches });
+  app.get("/api/settings", (c) => c.json(settings()));
+  app.patch("/api/settings", async (c) => {
+    const { profile, switches } = await readJson(c, SettingsBody);
+    driver.run({
+      type: "set",
+      ...(profile ? { profile } : {}),
+      ...(switches ? { switches: switches as SomeSwitches } : {}),
+    });
+    return c.json(settings());
+  });
+  app.get("/api/switches", (c) => c.json(switchTable));
+  app.get("/api/behaviours", (c) => c.json(behaviours));
+  app.get("/api/clock", (c) => {
+    driver.run({ type: "tick" });
+    return c.json(world.clock);
+  });
+  app.post("/api/clock/advance", async (c) => {
+    const { ms, transport = false } = await readJson(c, AdvanceBody);
+    driver.run({ type: "advance", ms, transport });
+    return c.json(world.clock);
+  });
+  app.post("/api/reset", (c) => {
+    driver.run({ type: "reset" });
+    return c.body(null, 204);
+  });
+
+  // ---- the log
+  app.get("/api/log", (c) => {
+    const after = Number(c.req.query("after") ?? c.req.header("last-event-id") ?? 0);
+    if (!Number.isInteger(after) || after < 0) throw new Problem(400, "after must be the seq of an entry");
+    const bot = c.req.query("bot");
+    const wanted = (entry: LogEntry): boolean => bot === undefined || entry.bot === bot;
+    if (c.req.query("follow") === undefined) {
+      const lines = log
+        .entries(after)
+        .filter(wanted)
+        .map((entry) => `${JSON.stringify(entry)}\n`);
+      return c.body(lines.join(""), 200, { "content-type": "application/x-ndjson" });
+    }
+    return streamSSE(c, async (stream) => {
+      const queue: LogEntry[] = log.entries(after).filter(wanted);
+      let wake = (): void => undefined;
+      const unfollow = log.follow((entry) => {
+        if (!wanted(entry)) return;
+        // A follower that does not read is let go rather than remembered for ever.
+        if (queue.push(entry) > maxFollowerEntries) stream.abort();
+        wake();
+      });
+      stream.onAbort(() => {
+        unfollow();
+        wake();
+      });
+      while (!stream.aborted) {
+        for (const entry of queue.splice(0))
+          await stream.writeSSE({ id: String(entry.seq), data: JSON.stringify(entry) });
+        if (queue.length === 0 && !stream.aborted) await new Promise<void>((resolve) => (wake = resolve));
+      }
+    });
+  });
+
+  return app;
+};
+
+const maxFollowerEntries = 50_000;
+
+/** A page of another site must not move the gateway of the person who looks at it. */
+const sameOrigin = async (c: Context, next: () => Promise<void>): Promise<void> => {
+  const origin = c.req.header("origin");
+  if (origin !== undefined && c.req.method !== "GET" && hostOf(origin) !== c.req.header("host"))
+    throw new Problem(403, `requests from pages of ${origin} are refused`);
+  await next();
+};
+
+const hostOf = (origin: string): string | undefined => (URL.canParse(origin) ? new URL(origin).host : undefined);
+
+const problem = (c: Context, status: keyof typeof titles, detail: string): Response =>
+  c.json({ type: "about:blank", title: titles[status], status, detail }, status, {
+    "content-type": "application/problem+json",
+  });
+
+const refuse = (answer: Answer): never => {
+  if (answer.type === "refused") throw new Problem(answer.status, answer.detail);
+  throw new Error(`an answer of type ${answer.type} came where none was expected`);
+};
+
+const toldOf = (answer: Answer) => (answer.type === "told" ? answer.told : refuse(answer));
+
+const readWait = (c: Context): number => {
+  const text = c.req.query("wait");
+  if (text === undefined) return 0;
+  const read = wait.safeParse(text);
+  if (!read.success) throw new Problem(400, `wait ${read.error.issues[0]!.message}`);
+  return read.data;
+};
+
+const closeCode = (text: string): number => {
+  const code = Number(text);
+  if (
+    code === 1000 ||
+    (code >= 3000 && code < 5000) ||
+    (code > 1000 && code < 1015 && ![1004, 1005, 1006].includes(code))
+  )
+    return code;
+  throw new Problem(400, "code must be a WebSocket close code that may be sent: 1000–1003, 1007–1014 or 3000–4999");
+};
+
+/** The body as JSON of a shape; `empty` stands for no body at all, where that is allowed. */
+const readJson = async <Shape extends z.ZodType>(
+  c: Context,
+  shape: Shape,
+  empty?: unknown,
+): Promise<z.output<Shape>> => {
+  const text = await c.req.text();
+  if (text.length > maxJsonBytes) throw new Problem(413, `the body is larger than ${maxJsonBytes} characters`);
+  return parseJson(text === "" && empty !== undefined ? JSON.stringify(empty) : text, shape, "the body");
+};
+
+const parseJson = <Shape extends z.ZodType>(text: string, shape: Shape, what: string): z.output<Shape> => {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (error) {
+    throw new Problem(
+      400,
+      text === "" ? `${what} is empty; it must be JSON` : `${what} is not JSON: ${(error as Error).message}`,
+    );
+  }
+  const read = shape.safeParse(json);
+  if (read.success) return read.data;
+  const [{ path, message }] = read.error.issues as [z.core.$ZodIssue];
+  throw new Problem(400, `${path.length === 0 ? what : path.join(".")}: ${message}`);
+};
+
+/** A message as JSON, or as multipart with the parts `json` and `file`. */
+const readMessage = async (c: Context): Promise<UserMessage> => {
+  const type = c.req.header("content-type") ?? "";
+  if (!type.startsWith("multipart/form-data")) return (await readJson(c, MessageBody)) as UserMessage;
+  const form = await c.req.formData().catch((error: Error) => {
+    throw new Problem(400, `the multipart body cannot be read: ${error.message}`);
+  });
+  const [json, file] = [form.get("json"), form.get("file")];
+  if (typeof json !== "string") throw new Problem(400, "the part json is missing: it holds the message");
+  if (!(file instanceof File)) throw new Problem(400, "the part file is missing: it holds the bytes, with a filename");
+  const message = parseJson(json, MessageBody, "the part json") as UserMessage;
+  return { ...message, attachment: { filename: file.name, bytes: new Uint8Array(await file.arrayBuffer()) } };
+};
+
+const summary = (chat: Chat) => ({
+  id: chat.id,
+  chattype: chat.chattype,
+  users: [...chat.users],
+  lastAt: chat.lastAt,
+  count: chat.items.length,
+  openStreams: chat.items.filter((item) => item.by === "bot" && !item.finished && !item.expired).length,
+});
+
+const metrics = ({ world, log, open }: Driver): string => {
+  const { bots, connections, chats, turns, waiters } = world.sizes;
+  const subscribed = world.bots().filter(({ state }) => state === "subscribed").length;
+  const rows: [string, string, number][] = [
+    ["openws_gateway_sockets", "Open WebSockets.", open],
+    ["openws_gateway_connections", "Connections the world knows.", connections],
+    ["openws_gateway_bots", "Bots, configured and appeared.", bots],
+    ["openws_gateway_bots_subscribed", "Bots with a subscribed connection.", subscribed],
+    ["openws_gateway_chats", "Chats kept.", chats],
+    ["openws_gateway_req_ids", "Callback req_ids that still have a meaning.", turns],
+    ["openws_gateway_waiters", "API callers that wait for an answer.", waiters],
+    ["openws_gateway_log_dropped", "Wire log entries forgotten since the last reset.", log.dropped],
+    ["openws_gateway_resident_bytes", "Resident memory of the process.", process.memoryUsage.rss()],
+  ];
+  return rows.map(([name, help, value]) => `# HELP ${name} ${help}\n# TYPE ${name} gauge\n${name} ${value}\n`).join("");
+};

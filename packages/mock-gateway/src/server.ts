@@ -1,0 +1,223 @@
+/**
+ * The world on real sockets: one port for the WebSocket upgrade (any path), the API, the page and the downloads.
+ *
+ * It decides nothing about the protocol. Socket events become the world's inputs, the world's effects are performed in
+ * order, and one timer stands for the world's deadline. What it does decide is how a socket is cut, and what a stranger may
+ * cost: frame size, waiting bytes, open connections, time to send a request head.
+ */
+import { createServer, type IncomingMessage, type Server } from "node:http";
+import type { AddressInfo, Socket } from "node:net";
+import type { Duplex } from "node:stream";
+import { getRequestListener } from "@hono/node-server";
+import type { Hono } from "hono";
+import { WebSocketServer, type RawData, type WebSocket } from "ws";
+import type { Answer, CallId, WorldEffect, WorldInput } from "./world.ts";
+import { World, type WorldOptions } from "./world.ts";
+import { WireLog, type WireLogBounds } from "./wirelog.ts";
+
+/** A port could not be had; the message says which and what to do. */
+export class ListenError extends Error {
+  override readonly name = "ListenError";
+}
+
+/** Bytes of the largest frame that is read: a chunk of 512 KB is about 700 KB of base64. */
+const maxFrameBytes = 8 * 1024 * 1024;
+/** Bytes that may wait for one client before it counts as stuck and is cut. */
+const maxWaitingBytes = 128 * 1024 * 1024;
+const maxConnections = 20_000;
+const maxTimerMs = 2 ** 31 - 1;
+
+interface Line {
+  readonly ws: WebSocket;
+  readonly socket: Socket;
+}
+
+/** Drives one world. `run` is the only way in. */
+export class Driver {
+  readonly world: World;
+  readonly log: WireLog;
+  readonly #lines = new Map<number, Line>();
+  readonly #calls = new Map<CallId, (answer: Answer) => void>();
+  #calling = 0;
+  #connecting = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #armedFor: number | undefined;
+  #stopped = false;
+
+  constructor(options: WorldOptions, bounds: WireLogBounds) {
+    this.world = new World({ epochMs: performance.timeOrigin, ...options });
+    this.log = new WireLog(bounds);
+  }
+
+  /** Hands the world an input and performs what follows. */
+  run(input: WorldInput): void {
+    if (this.#stopped) return;
+    this.#perform(this.world.handle(performance.now(), input));
+    if (input.type === "reset") this.log.clear();
+    this.#arm();
+  }
+
+  /** Hands the world an input that it answers; the answer may take as long as the input's `waitMs`. */
+  ask(input: (call: CallId) => WorldInput, signal?: AbortSignal): Promise<Answer> {
+    return new Promise((resolve) => {
+      const call = ++this.#calling;
+      this.#calls.set(call, resolve);
+      signal?.addEventListener("abort", () => this.#calls.delete(call) && this.run({ type: "abandon", call }), {
+        once: true,
+      });
+      this.run(input(call));
+    });
+  }
+
+  /** Takes over a socket whose upgrade was accepted. */
+  connect(ws: WebSocket, socket: Socket, request: IncomingMessage, scheme: "http" | "https"): void {
+    const n = ++this.#connecting;
+    this.#lines.set(n, { ws, socket });
+    const address = (request.socket.remoteAddress ?? "").replace(/^::ffff:/, "");
+    const origin = `${scheme}://${request.headers.host ?? "127.0.0.1"}`;
+    ws.on("message", (data: RawData, isBinary: boolean) => {
+      const text = textOf(data);
+      this.run({ type: "received", connection: n, text, ...(isBinary ? { binary: true } : {}) });
+    });
+    ws.on("close", (code, reason) => this.#closed(n, code, reason.toString()));
+    // What went wrong is in the close that follows: 1002, 1007, 1009 or 1006.
+    ws.on("error", () => undefined);
+    this.run({ type: "opened", connection: n, origin, address });
+  }
+
+  /** How many sockets are open, refused ones excluded. */
+  get open(): number {
+    return this.#lines.size;
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+    for (const { ws } of this.#lines.values()) ws.terminate();
+    this.#lines.clear();
+    for (const resolve of this.#calls.values())
+      resolve({ type: "refused", status: 404, detail: "the gateway was stopped" });
+    this.#calls.clear();
+  }
+
+  #closed(n: number, code: number, reason: string): void {
+    this.#lines.delete(n);
+    this.run({ type: "closed", connection: n, code, reason });
+  }
+
+  #perform(effects: readonly WorldEffect[]): void {
+    for (const effect of effects) {
+      switch (effect.type) {
+        case "send":
+          this.#send(effect.connection, effect.text);
+          break;
+        case "ping":
+          this.#lines.get(effect.connection)?.ws.ping();
+          break;
+        case "close":
+          this.#lines.get(effect.connection)?.ws.close(effect.code, effect.reason);
+          break;
+        case "reset":
+          this.#lines.get(effect.connection)?.socket.resetAndDestroy();
+          break;
+        case "half-open":
+          this.#lines.get(effect.connection)?.ws.pause();
+          break;
+        case "log":
+          this.log.append(effect.entry);
+          break;
+        case "answer": {
+          const resolve = this.#calls.get(effect.call);
+          this.#calls.delete(effect.call);
+          resolve?.(effect.answer);
+        }
+      }
+    }
+  }
+
+  #send(n: number, text: string): void {
+    const line = this.#lines.get(n);
+    if (!line) return;
+    line.ws.send(text);
+    if (line.ws.bufferedAmount > maxWaitingBytes) line.ws.terminate();
+  }
+
+  /** One timer, moved only when the deadline is nearer than what it waits for. */
+  #arm(): void {
+    const { deadline } = this.world;
+    if (deadline === undefined) return;
+    if (this.#armedFor !== undefined && this.#armedFor <= deadline) return;
+    clearTimeout(this.#timer);
+    this.#armedFor = deadline;
+    const delay = Math.min(maxTimerMs, Math.max(0, Math.ceil(deadline - performance.now())));
+    this.#timer = setTimeout(() => {
+      this.#armedFor = undefined;
+      this.run({ type: "tick" });
+    }, delay);
+    this.#timer.unref();
+  }
+}
+
+/** A listening gateway. */
+export interface Listening {
+  readonly host: string;
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+/** Opens the port. Rejects with {@link ListenError} when it cannot be had. */
+export const listen = async (driver: Driver, api: Hono, host: string, port: number): Promise<Listening> => {
+  const server: Server = createServer(
+    // A client that dribbles its request head holds a socket for ten seconds, no longer.
+    { headersTimeout: 10_000, requestTimeout: 120_000, connectionsCheckingInterval: 5_000 },
+    getRequestListener(api.fetch, { overrideGlobalObjects: false }),
+  );
+  const wss = new WebSocketServer({ noServer: true, maxPayload: maxFrameBytes, skipUTF8Validation: false });
+  server.on("upgrade", (request, socket, head) => {
+    socket.on("error", () => socket.destroy());
+    if (driver.open >= maxConnections) return refuseUpgrade(socket, 503, "Service Unavailable");
+    wss.handleUpgrade(request, socket, head, (ws) => driver.connect(ws, socket as Socket, request, "http"));
+  });
+
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", (error: NodeJS.ErrnoException) =>
+      reject(new ListenError(listenFailure(error, host, port), { cause: error })),
+    );
+    server.listen(port, host, resolve);
+  });
+  const { port: chosen } = server.address() as AddressInfo;
+  return {
+    host,
+    port: chosen,
+    close: async () => {
+      driver.stop();
+      wss.close();
+      const closed = new Promise((resolve) => server.close(resolve));
+      server.closeAllConnections();
+      await closed;
+    },
+  };
+};
+
+const listenFailure = (error: NodeJS.ErrnoException, host: string, port: number): string => {
+  switch (error.code) {
+    case "EADDRINUSE":
+      return `port ${port} on ${host} is in use: stop what listens there, or choose another with --listen ${host}:0`;
+    case "EACCES":
+      return `port ${port} on ${host} may not be used without privileges: choose one above 1023 with --listen ${host}:8900`;
+    case "ENOTFOUND":
+    case "EADDRNOTAVAIL":
+      return `${host} is no address of this machine: use --listen 127.0.0.1:${port}`;
+    default:
+      return `cannot listen on ${host}:${port}: ${error.message}`;
+  }
+};
+
+const refuseUpgrade = (socket: Duplex, status: number, text: string): void => {
+  socket.end(`HTTP/1.1 ${status} ${text}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+};
+
+const textOf = (data: RawData): string => {
+  if (Array.isArray(data)) return Buffer.concat(data).toString();
+  return (data instanceof ArrayBuffer ? Buffer.from(data) : data).toString();
+};
