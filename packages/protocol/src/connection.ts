@@ -20,7 +20,8 @@
  *  7. One frame of a req_id awaits its ack; a late ack confirms nothing (requests.ts).
  *  8. Attempts are counted until `ready` was stable, not until a socket opened.
  *  9. `kicked`, `refused` and `stopped` are three states; none is left but by `start`, or by the retry that was asked for.
- * 10. The secret occurs in the subscribe frame and in no other effect.
+ * 10. The secret occurs in the subscribe frame and in no other effect; where an errmsg or a close reason quotes it, it is
+ *     masked.
  */
 import { type Millis, backoff } from "./backoff.ts";
 import { UsageError, classifySubscribe } from "./errors.ts";
@@ -67,13 +68,13 @@ export type Cause =
   /** `disconnected_event`: another instance of the bot has subscribed. */
   | "kicked";
 
+type Transitions = Readonly<Record<ConnectionStateName, Readonly<Partial<Record<Cause, ConnectionStateName>>>>>;
+
 /**
  * The whole of what can happen, from → cause → to. The machine moves through this table only, and the diagram in
  * spec/PROTOCOL.md is drawn from it.
  */
-export const transitions: Readonly<
-  Record<ConnectionStateName, Readonly<Partial<Record<Cause, ConnectionStateName>>>>
-> = {
+export const transitions: Transitions = {
   idle: { start: "dialing", stop: "stopped" },
   dialing: { opened: "subscribing", closed: "waiting", "dial-timeout": "waiting", stop: "stopped" },
   subscribing: {
@@ -112,7 +113,7 @@ export type ConnectionInput =
   /** The socket that `dial` asked for is open, TLS and upgrade included. */
   | { readonly type: "opened"; readonly socket: SocketId }
   | { readonly type: "received"; readonly socket: SocketId; readonly text: string }
-  /** The socket closed, or could not be opened. `reason` goes into the transition's detail as it is. */
+  /** The socket closed, or could not be opened. `reason` goes into the transition's detail. */
   | { readonly type: "closed"; readonly socket: SocketId; readonly code: number; readonly reason: string }
   /** Send a frame and say what came of it. Outside `ready` it settles as `not-ready` at once: the queue is the caller's. */
   | { readonly type: "request"; readonly key: RequestKey; readonly frame: EncodedFrame; readonly ackMs?: Millis }
@@ -161,7 +162,7 @@ export type Notice =
 /**
  * How a connection behaves. Durations are milliseconds; every default is the one to run with. Three of them set the pace,
  * `heartbeatMs`, `ackMs` and `backoffBaseMs`: the others follow from these unless they are given, so that a test which
- * runs everything fifty times as fast says three numbers.
+ * runs everything fifty times as fast says three numbers. All are finite and at least 1.
  */
 export interface ConnectionOptions {
   readonly botId: string;
@@ -180,7 +181,10 @@ export interface ConnectionOptions {
   readonly backoffMaxMs?: Millis | undefined;
   /** An unanswered ping is a miss after this, an unanswered probe the end; `ackMs`. So a drop is noticed within heartbeatMs + 2 × this. */
   readonly pingTimeoutMs?: Millis | undefined;
-  /** No frame of any kind for this long is the end, whatever the pings say; 2.5 × `heartbeatMs`. */
+  /**
+   * No frame of any kind for this long is the end, whatever the pings say; `heartbeatMs` + 4.5 × `pingTimeoutMs`, so 75,000
+   * and always later than what the pings would say. Above `heartbeatMs`, or a quiet line would never last.
+   */
   readonly idleMs?: Millis | undefined;
   /** For TCP, TLS and the upgrade together; `ackMs`. */
   readonly dialMs?: Millis | undefined;
@@ -212,6 +216,7 @@ type Settings = Required<ConnectionOptions> & {
 function settingsOf(options: ConnectionOptions): Settings {
   const { botId, secret, subscribe = {}, random, afterKick = "stop", credentialsRetryMs } = options;
   const { heartbeatMs = 30_000, ackMs = 10_000, backoffBaseMs = 1_000 } = options;
+  const { pingTimeoutMs = ackMs } = options;
   const settings: Settings = {
     botId,
     secret,
@@ -221,8 +226,8 @@ function settingsOf(options: ConnectionOptions): Settings {
     ackMs,
     backoffBaseMs,
     backoffMaxMs: options.backoffMaxMs ?? 30 * backoffBaseMs,
-    pingTimeoutMs: options.pingTimeoutMs ?? ackMs,
-    idleMs: options.idleMs ?? 2.5 * heartbeatMs,
+    pingTimeoutMs,
+    idleMs: options.idleMs ?? heartbeatMs + 4.5 * pingTimeoutMs,
     dialMs: options.dialMs ?? ackMs,
     subscribeMs: options.subscribeMs ?? ackMs,
     stableMs: options.stableMs ?? 2 * heartbeatMs,
@@ -231,17 +236,29 @@ function settingsOf(options: ConnectionOptions): Settings {
     afterKick,
     credentialsRetryMs,
   };
-  for (const name of ["botId", "secret"] as const)
-    if (typeof settings[name] !== "string" || settings[name] === "")
-      throw new UsageError(`${name} must be a non-empty string`, { path: name });
-  for (const [name, value] of Object.entries(settings))
-    if (name.endsWith("Ms") && value !== undefined && !(typeof value === "number" && value > 0))
-      throw new UsageError(`${name} must be a number of milliseconds above 0`, { path: name });
-  if (credentialsRetryMs !== undefined && credentialsRetryMs < 60_000)
-    throw new UsageError("credentialsRetryMs must be at least 60000: the gateway throttles bots that keep failing", {
-      path: "credentialsRetryMs",
-    });
+  checkSettings(settings);
   return settings;
+}
+
+function checkSettings(settings: Settings): void {
+  const insist = (holds: boolean, path: string, must: string) => {
+    if (!holds) throw new UsageError(`${path} must ${must}`, { path });
+  };
+  for (const name of ["botId", "secret"] as const)
+    insist(typeof settings[name] === "string" && settings[name] !== "", name, "be a non-empty string");
+  insist(typeof settings.random === "function", "random", "be a function that yields [0, 1)");
+  for (const [name, value] of Object.entries(settings))
+    if (name.endsWith("Ms") && value !== undefined)
+      insist(Number.isFinite(value) && Number(value) >= 1, name, "be a finite number of milliseconds from 1");
+  insist(settings.idleMs > settings.heartbeatMs, "idleMs", "be above heartbeatMs, or a quiet line would never last");
+  insist(settings.backoffMaxMs >= settings.backoffBaseMs, "backoffMaxMs", "not be below backoffBaseMs");
+  insist(settings.throttleMaxMs >= settings.throttleBaseMs, "throttleMaxMs", "not be below throttleBaseMs");
+  insist(settings.afterKick === "stop" || settings.afterKick === "rejoin", "afterKick", 'be "stop" or "rejoin"');
+  insist(
+    settings.credentialsRetryMs === undefined || settings.credentialsRetryMs >= 60_000,
+    "credentialsRetryMs",
+    "be at least 60000: the gateway throttles bots that keep failing",
+  );
 }
 
 /** What is true in each state, and only there. */
@@ -257,7 +274,13 @@ type State =
 type Heartbeat =
   | { readonly phase: "resting"; readonly until: Millis }
   | { readonly phase: "asked"; readonly ping: string; readonly sentAt: Millis; readonly until: Millis }
-  | { readonly phase: "probing"; readonly ping: string; readonly probe: string; readonly sentAt: Millis; readonly until: Millis };
+  | {
+      readonly phase: "probing";
+      readonly ping: string;
+      readonly probe: string;
+      readonly sentAt: Millis;
+      readonly until: Millis;
+    };
 
 /**
  * One bot's connection. The caller feeds it everything that happens, performs the effects it returns, and calls
@@ -268,16 +291,19 @@ export class Connection {
   #state: State = { name: "idle" };
   #now: Millis = -Infinity;
   #sockets: SocketId = 0;
-  #requests = new Requests();
+  readonly #requests = new Requests();
   /** Sockets lost, and subscribes throttled, since the line was last stable. */
   #attempts = 0;
   #throttles = 0;
-  #kickedAt: readonly Millis[] = [];
+  /** Kicks, each within `kickMemoryMs` of the one before. */
+  #kicks = 0;
+  #kickedAt: Millis = -Infinity;
   #effects: ConnectionEffect[] = [];
 
   /** Throws `UsageError` for options that cannot work. */
   constructor(options: ConnectionOptions) {
     this.#settings = settingsOf(options);
+    this.#subscription("check");
   }
 
   /** The state by name; what led to it was told by the last `moved`. */
@@ -314,11 +340,29 @@ export class Connection {
 
   /** Takes in one thing that happened or is wanted. Returns everything that follows from it, in order. */
   handle(now: Millis, input: ConnectionInput): readonly ConnectionEffect[] {
+    this.#check(now, input);
     this.#now = Math.max(this.#now, now);
     this.#effects = [];
+    this.#forgive();
+    // What came was sent before the deadline was noticed, so it counts; but a line that is over takes no request any more.
+    if (input.type === "request") this.#expire();
     this.#take(input);
     this.#expire();
     return this.#effects;
+  }
+
+  /** The only place that throws, before anything has changed. */
+  #check(now: Millis, input: ConnectionInput): void {
+    if (!(Math.abs(now) <= Number.MAX_SAFE_INTEGER))
+      throw new UsageError("now must be milliseconds of a clock", { path: "now" });
+    if (input.type === "request") this.#requests.check({ key: input.key, ackMs: input.ackMs ?? this.#settings.ackMs });
+  }
+
+  /** What went wrong before the line was stable no longer counts. */
+  #forgive(): void {
+    if (this.#state.name !== "ready" || this.#now - this.#state.since < this.#settings.stableMs) return;
+    this.#attempts = 0;
+    this.#throttles = 0;
   }
 
   #take(input: ConnectionInput): void {
@@ -335,7 +379,7 @@ export class Connection {
         return;
       case "closed":
         if ("socket" in state && input.socket === state.socket)
-          this.#lose("closed", { code: input.code, text: input.reason });
+          this.#lose("closed", { code: input.code, text: this.#masked(input.reason) });
         return;
       case "received":
         if ((state.name === "subscribing" || state.name === "ready") && input.socket === state.socket)
@@ -371,9 +415,10 @@ export class Connection {
         if (state.giveUpAt <= this.#now) this.#lose("subscribe-timeout");
         return;
       case "ready":
-        this.#perform(this.#requests.tick(this.#now));
         if (state.heardAt + this.#settings.idleMs <= this.#now) this.#lose("silence");
         else if (state.heartbeat.until <= this.#now) this.#beat(state);
+        // Last, so that nothing is sent over a line that is over: then no request is open here any more.
+        this.#perform(this.#requests.tick(this.#now));
         return;
       case "waiting":
       case "kicked":
@@ -394,19 +439,18 @@ export class Connection {
   }
 
   #subscribe(socket: SocketId): void {
-    const { botId, secret, subscribe, subscribeMs, random } = this.#settings;
+    const { subscribeMs, random } = this.#settings;
     const req_id = makeReqId("subscribe", random);
-    const frame = encode({
-      cmd: cmd.subscribe,
-      headers: { req_id },
-      body: { bot_id: botId, secret, ...subscribe },
-    });
     this.#move("opened", { name: "subscribing", socket, req_id, giveUpAt: this.#now + subscribeMs });
-    this.#effects.push({ type: "send", socket, text: frame.text });
+    this.#effects.push({ type: "send", socket, text: this.#subscription(req_id) });
+  }
+
+  #subscription(req_id: string): string {
+    const { botId, secret, subscribe } = this.#settings;
+    return encode({ cmd: cmd.subscribe, headers: { req_id }, body: { bot_id: botId, secret, ...subscribe } }).text;
   }
 
   #subscribed(socket: SocketId): void {
-    this.#requests = new Requests();
     this.#move("subscribed", {
       name: "ready",
       socket,
@@ -427,7 +471,9 @@ export class Connection {
           {
             name: "refused",
             until:
-              credentialsRetryMs === undefined ? undefined : this.#now + backoff(0, random(), credentialsRetryMs, Infinity),
+              credentialsRetryMs === undefined
+                ? undefined
+                : this.#now + backoff(0, random(), credentialsRetryMs, Infinity),
           },
           detail,
         );
@@ -476,26 +522,33 @@ export class Connection {
 
   #acknowledged(ack: Extract<GatewayFrame, { kind: "ack" }>): void {
     const state = this.#state;
-    const { req_id, errcode, errmsg } = ack;
+    const { req_id, errcode } = ack;
+    const errmsg = errcode === 0 ? ack.errmsg : this.#masked(ack.errmsg);
     if (state.name === "subscribing" && req_id === state.req_id) {
       if (errcode === 0) this.#subscribed(state.socket);
       else this.#subscribeRefused(errcode, errmsg);
       return;
     }
-    if (state.name === "ready" && this.#pingAnswered(state, req_id, errcode, errmsg)) return;
-    if (state.name === "ready") this.#perform(this.#requests.acknowledge(this.#now, ack));
-    else this.#notice({ type: "stray-ack", req_id, why: "unknown", errcode });
-    if (errcode === notSubscribed && state.name === "ready") this.#lose("not-subscribed", { code: errcode, text: errmsg });
+    if (state.name !== "ready") {
+      this.#notice({ type: "stray-ack", req_id, why: "unknown", errcode });
+      return;
+    }
+    if (this.#pingAnswered(state, req_id, errcode, errmsg)) return;
+    const lost = errcode === notSubscribed;
+    this.#perform(
+      this.#requests.acknowledge(this.#now, { req_id, errcode, errmsg, body: ack.body }, lost ? "end" : "next"),
+    );
+    if (lost) this.#lose("not-subscribed", { code: errcode, text: errmsg });
   }
 
   #kicked(): void {
     const { afterKick, random } = this.#settings;
-    const [before] = this.#kickedAt.slice(-1);
-    this.#kickedAt = [...this.#kickedAt.filter((at) => at > this.#now - kickMemoryMs), this.#now];
-    const war = before !== undefined && before > this.#now - kickWarMs;
+    const sinceMs = this.#now - this.#kickedAt;
+    this.#kicks = sinceMs < kickMemoryMs ? this.#kicks + 1 : 1;
+    this.#kickedAt = this.#now;
     const until =
-      afterKick === "rejoin" && !war
-        ? this.#now + backoff(this.#kickedAt.length - 1, random(), rejoinBaseMs, rejoinMaxMs)
+      afterKick === "rejoin" && sinceMs >= kickWarMs
+        ? this.#now + backoff(this.#kicks - 1, random(), rejoinBaseMs, rejoinMaxMs)
         : undefined;
     this.#leave("kicked", { name: "kicked", until });
   }
@@ -553,12 +606,7 @@ export class Connection {
 
   /** The line is lost for a reason that time may heal: wait as long as this kind of trouble asks for. */
   #lose(why: Cause, detail?: Detail): void {
-    const { random, backoffBaseMs, backoffMaxMs, throttleBaseMs, throttleMaxMs, stableMs } = this.#settings;
-    const state = this.#state;
-    if (state.name === "ready" && this.#now - state.since >= stableMs) {
-      this.#attempts = 0;
-      this.#throttles = 0;
-    }
+    const { random, backoffBaseMs, backoffMaxMs, throttleBaseMs, throttleMaxMs } = this.#settings;
     const waitMs =
       why === "throttled"
         ? backoff(this.#throttles++, random(), throttleBaseMs, throttleMaxMs)
@@ -585,12 +633,18 @@ export class Connection {
     for (const effect of effects) {
       if (effect.type === "settle") this.#effects.push(effect);
       else if (effect.type === "stray") this.#notice({ ...effect, type: "stray-ack" });
-      else if ("socket" in this.#state) this.#effects.push({ type: "send", socket: this.#state.socket, text: effect.text });
+      else if ("socket" in this.#state)
+        this.#effects.push({ type: "send", socket: this.#state.socket, text: effect.text });
     }
   }
 
   #notice(what: Notice): void {
     this.#effects.push({ type: "notice", what });
+  }
+
+  /** What the gateway says in its own words ends up in logs. */
+  #masked(said: string): string {
+    return said.replaceAll(this.#settings.secret, "***");
   }
 }
 

@@ -202,7 +202,7 @@ const target = {
   /** A userid or a group's chatid, raw: no prefix, original case (93006 otherwise). */
   chatid: id,
   /** 1 single, 2 group. 0 and absent mean "group first", which the documents advise against. */
-  chat_type: z.union([z.literal(1), z.literal(2)]),
+  chat_type: z.literal([1, 2]),
 };
 
 /** What can be pushed, and to whom. `text` is not among it (40008). */
@@ -305,7 +305,7 @@ export const SendBizMsg = frame(
     biz_type: z.literal(1),
     chat_id: id,
     userid: id,
-    chat_type: z.union([z.literal(1), z.literal(2)]),
+    chat_type: z.literal([1, 2]),
   }),
 );
 export type SendBizMsg = z.infer<typeof SendBizMsg>;
@@ -539,7 +539,13 @@ export type Decoded<Frame> =
 
 /** A frame of the gateway, sorted by what a client does with it. `known: false` is a type this file does not know. */
 export type GatewayFrame =
-  | { readonly kind: "ack"; readonly req_id: string; readonly errcode: number; readonly errmsg: string; readonly body: unknown }
+  | {
+      readonly kind: "ack";
+      readonly req_id: string;
+      readonly errcode: number;
+      readonly errmsg: string;
+      readonly body: unknown;
+    }
   | { readonly kind: "message"; readonly known: true; readonly req_id: string; readonly body: MessageBody }
   | { readonly kind: "message"; readonly known: false; readonly req_id: string; readonly body: UnknownMessageBody }
   | { readonly kind: "event"; readonly known: true; readonly req_id: string; readonly body: EventBody }
@@ -633,7 +639,7 @@ function readAck(json: Json, notes: string[]): Read {
   } else if (typeof errcode === "string" && /^-?\d{1,15}$/.test(errcode)) {
     errcode = Number(errcode);
   }
-  if (typeof errcode !== "number" || !Number.isInteger(errcode))
+  if (typeof errcode !== "number" || !Number.isSafeInteger(errcode))
     return { bad: { path: "errcode", reason: `an integer was expected, ${nameOf(errcode)} came` } };
   const { errmsg, body } = json;
   return { ok: { kind: "ack", req_id, errcode, errmsg: typeof errmsg === "string" ? errmsg : "", body } };
@@ -662,8 +668,11 @@ function readMessage(req_id: string, body: Json): Read {
 }
 
 /** A chat that says nothing of its type is a group where it has an id; a group without one could only be answered to the wrong people. */
-function addressed(parsed: { chattype: "single" | "group"; chatid?: string | undefined }, body: Json): Read | undefined {
-  if (body["chattype"] === undefined && parsed.chatid !== undefined) parsed.chattype = "group";
+function addressed(
+  parsed: { chattype: "single" | "group"; chatid?: string | undefined },
+  body: Json,
+): Read | undefined {
+  if (body["chattype"] !== "single" && parsed.chatid !== undefined) parsed.chattype = "group";
   if (parsed.chattype === "group" && parsed.chatid === undefined)
     return { bad: { path: "body.chatid", reason: "a group's message must say its chatid" } };
   return undefined;
@@ -758,7 +767,13 @@ export function encode(outgoing: ClientFrame): EncodedFrame {
     const { path, reason } = reasonOf(parsed.error);
     throw new UsageError(`${typeof outgoing?.cmd === "string" ? outgoing.cmd : "frame"}: ${path}: ${reason}`, { path });
   }
-  return seal(outgoing.cmd, outgoing.headers.req_id, JSON.stringify(outgoing));
+  const { cmd: name, headers: sent } = parsed.data;
+  try {
+    return seal(name, sent.req_id, JSON.stringify(parsed.data));
+  } catch {
+    // A bigint or a cycle, in the one body that is open (mcpConfig). The engine's own message may quote members.
+    throw new UsageError(`${name}: body: cannot be written as JSON`, { path: "body" });
+  }
 }
 
 /**

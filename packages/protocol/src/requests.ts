@@ -5,7 +5,8 @@
  * *lane*: one frame of it awaits its ack at a time, the rest queue behind. A frame whose ack did not come in time is
  * *unknown*, not failed, and its ack stays *owed*: the next acks on that lane are taken for the owed ones first, so that
  * a late ack can never confirm a later frame. The price is that a lane which lost an ack for good can only time out from
- * then on; the alternative is to call something delivered that was refused.
+ * then on; the alternative is to call something delivered that was refused. An ack that the gateway repeats cannot be told
+ * from the next one of its lane.
  *
  * Decides correlation and ack deadlines. Does not know sockets, subscriptions, or what a frame means.
  *
@@ -61,7 +62,7 @@ interface Lane {
   owed: number;
 }
 
-/** The lanes of one socket. Make a new one for a new socket: no ack crosses sockets. */
+/** The lanes of one socket at a time. No ack crosses sockets: `end` forgets everything and leaves it ready for the next. */
 export class Requests {
   readonly #lanes = new Map<string, Lane>();
   readonly #open = new Map<RequestKey, string>();
@@ -77,13 +78,20 @@ export class Requests {
 
   /** When `tick` should be called at the latest; undefined while nothing awaits an ack. */
   get deadline(): Millis | undefined {
-    return this.#open.size === 0 || this.#wakeAt === Infinity ? undefined : this.#wakeAt;
+    return this.#open.size === 0 ? undefined : this.#wakeAt;
   }
 
-  /** Takes a request in: sent now if its lane is free, else behind the others. Throws `UsageError` for a key in use. */
+  /** Throws the `UsageError` that `submit` would: the key is in use, or `ackMs` is not a time to wait. */
+  check({ key, ackMs }: Pick<Request, "key" | "ackMs">): void {
+    if (this.#open.has(key))
+      throw new UsageError(`request key ${String(key)} is open already; choose one that is unique`);
+    if (!(ackMs >= 1 && ackMs < Infinity))
+      throw new UsageError("ackMs must be a finite number of milliseconds from 1", { path: "ackMs" });
+  }
+
+  /** Takes a request in: sent now if its lane is free, else behind the others. Throws `UsageError`, see `check`. */
   submit(now: Millis, request: Request): readonly RequestEffect[] {
-    if (this.#open.has(request.key))
-      throw new UsageError(`request key ${String(request.key)} is open already; choose one that is unique`);
+    this.check(request);
     const { req_id } = request.frame;
     const lane = this.#lane(req_id);
     this.#open.set(request.key, req_id);
@@ -94,10 +102,11 @@ export class Requests {
     return [this.#launch(now, lane, request)];
   }
 
-  /** An ack came. */
+  /** An ack came. With `then: "end"` nothing is sent after it, because the socket is about to go: call `end`. */
   acknowledge(
     now: Millis,
     ack: { readonly req_id: string; readonly errcode: number; readonly errmsg: string; readonly body: unknown },
+    then: "next" | "end" = "next",
   ): readonly RequestEffect[] {
     const { req_id, errcode, errmsg, body } = ack;
     const lane = this.#lanes.get(req_id);
@@ -111,8 +120,13 @@ export class Requests {
     const { key } = lane.flying!.request;
     lane.flying = undefined;
     const outcome: Outcome =
-      errcode !== 0 ? { type: "refused", errcode, errmsg } : body === undefined ? { type: "acked" } : { type: "acked", body };
-    return [this.#settle(key, outcome), ...this.#next(now, req_id, lane)];
+      errcode !== 0
+        ? { type: "refused", errcode, errmsg }
+        : body === undefined
+          ? { type: "acked" }
+          : { type: "acked", body };
+    const settled = this.#settle(key, outcome);
+    return then === "end" ? [settled] : [settled, ...this.#next(now, req_id, lane)];
   }
 
   /** Time has passed: gives up what is overdue and sends what waited behind it. Calling it early does nothing. */
@@ -153,7 +167,8 @@ export class Requests {
   end(type: "connection-lost" | "stopped"): readonly RequestEffect[] {
     const effects: RequestEffect[] = [];
     for (const lane of this.#lanes.values()) {
-      if (lane.flying !== undefined) effects.push(this.#settle(lane.flying.request.key, { type, maybeDelivered: true }));
+      if (lane.flying !== undefined)
+        effects.push(this.#settle(lane.flying.request.key, { type, maybeDelivered: true }));
       for (const { key } of lane.queue) effects.push(this.#settle(key, { type, maybeDelivered: false }));
     }
     this.#lanes.clear();
