@@ -17,7 +17,7 @@ Usage: ${NAME} [--help | --version]
 This version has no command yet: the checks are not part of it.
 
   -h, --help     print this and exit
-  -V, --version  print the version and exit
+      --version  print the version and exit
 
 Exit codes: 0 done, 2 wrong usage.
 `;
@@ -29,7 +29,7 @@ function main(args: string[]): number {
   try {
     ({ values: options } = parseArgs({
       args,
-      options: { help: { type: "boolean", short: "h" }, version: { type: "boolean", short: "V" } },
+      options: { help: { type: "boolean", short: "h" }, version: { type: "boolean" } },
     }));
   } catch (error) {
     return usage(error instanceof Error ? error.message : String(error));
