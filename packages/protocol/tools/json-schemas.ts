@@ -54,6 +54,8 @@ const published: Readonly<Record<string, { title: string; schema: z.ZodType; key
   [frames.cmd.event]: { title: "Something else happened", schema: frames.EventCallback },
 };
 
+const dialect = "https://json-schema.org/draft/2020-12/schema";
+
 /**
  * Every schema by the name of its file, without `.json`; its `$id` is `urn:openws:` and that name. Where a schema uses
  * another one of them, its own copy is in its `$defs`.
@@ -65,11 +67,11 @@ export function jsonSchemas(): Record<string, z.core.JSONSchema.BaseSchema> {
   return Object.fromEntries(
     Object.entries(published).map(([name, { schema }]) => {
       // `input`: what is on the wire, before the decoder turns "7" into 7.
-      const { $schema, $defs = {} } = z.toJSONSchema(schema, { io: "input" });
+      const { $defs = {} } = z.toJSONSchema(schema, { io: "input" });
       // Having a name, the root is itself a definition; its file is the definition, the others are what it uses.
       const { [name]: root, ...others } = $defs;
       const used = Object.keys(others).length === 0 ? {} : { $defs: others };
-      return [name, { $schema, $id: `urn:openws:${name}`, ...root, ...used }];
+      return [name, { $schema: dialect, $id: `urn:openws:${name}`, ...root, ...used }];
     }),
   );
 }
