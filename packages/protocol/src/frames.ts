@@ -106,9 +106,13 @@ export type MediaKind = (typeof mediaKinds)[number];
 
 /** A string of at most `max` bytes of UTF-8. */
 const bounded = (max: number) =>
-  z.string().refine((text) => text.length * 3 <= max || utf8Bytes(text) <= max, {
-    error: (issue) => `longer than ${max} bytes of UTF-8 (it has ${utf8Bytes(String(issue.input))})`,
-  });
+  z
+    .string()
+    .refine((text) => text.length * 3 <= max || utf8Bytes(text) <= max, {
+      error: (issue) => `longer than ${max} bytes of UTF-8 (it has ${utf8Bytes(String(issue.input))})`,
+    })
+    // For the JSON Schemas, which count characters: there are never more of them than bytes.
+    .meta({ maxLength: max, description: `at most ${max} bytes of UTF-8` });
 
 const named = (max: number) => bounded(max).min(1, "must not be empty");
 
@@ -285,7 +289,8 @@ export const UploadMediaChunk = frame(
       .regex(/^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/, "must be base64")
       .refine((text) => (text.length / 4) * 3 - padding(text) <= maxChunkBytes, {
         error: `holds more than ${maxChunkBytes} bytes before base64`,
-      }),
+      })
+      .meta({ maxLength: Math.ceil(maxChunkBytes / 3) * 4 }),
   }),
 );
 export type UploadMediaChunk = z.infer<typeof UploadMediaChunk>;

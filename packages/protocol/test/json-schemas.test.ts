@@ -102,6 +102,18 @@ describe("the JSON Schemas", () => {
     }
   });
 
+  it.each([
+    ["ping.long-req-id", cmd.ping],
+    ["respond-markdown.too-long", cmd.respond],
+    ["respond-stream-open.long-feedback-id", cmd.respond],
+    ["upload-init-image.too-large", cmd.uploadInit],
+    ["upload-init-voice.too-large", cmd.uploadInit],
+  ])("carry the limit that %s breaks", (id, name) => {
+    const frame: unknown = JSON.parse(loadVectors().find((vector) => vector.id === id)!.wire);
+    expect(complaints(name, frame)).not.toEqual([]);
+    expect(complaints("client", frame)).not.toEqual([]);
+  });
+
   it("carry the limits of a card, byte limits as the characters that can never exceed them", () => {
     const card = (more: object) => ({
       card_type: "button_interaction",

@@ -36,7 +36,17 @@ const published: Readonly<Record<string, { title: string; schema: z.ZodType; key
   [frames.cmd.welcome]: { title: "Welcomes a user", schema: frames.RespondWelcomeMsg },
   [frames.cmd.update]: { title: "Replaces a clicked card", schema: frames.RespondUpdateMsg },
   [frames.cmd.send]: { title: "Pushes a message", schema: frames.SendMsg },
-  [frames.cmd.uploadInit]: { title: "Opens an upload", schema: frames.UploadMediaInit },
+  [frames.cmd.uploadInit]: {
+    title: "Opens an upload",
+    schema: frames.UploadMediaInit,
+    keywords: {
+      allOf: frames.mediaKinds.map((kind) => ({
+        if: { properties: { body: { properties: { type: { const: kind } } } } },
+        // oxlint-disable-next-line unicorn/no-thenable -- a keyword of JSON Schema
+        then: { properties: { body: { properties: { total_size: { maximum: frames.maxMediaBytes[kind] } } } } },
+      })),
+    },
+  },
   [frames.cmd.uploadChunk]: { title: "Carries one chunk of an upload", schema: frames.UploadMediaChunk },
   [frames.cmd.uploadFinish]: { title: "Closes an upload", schema: frames.UploadMediaFinish },
   [frames.cmd.mcpConfig]: { title: "Asks for the bot's MCP configuration (undocumented)", schema: frames.GetMcpConfig },
