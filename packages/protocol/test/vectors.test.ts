@@ -5,7 +5,7 @@ import type { Logger, WSClient, WsFrame } from "@wecom/aibot-node-sdk";
 import { cardTypes } from "../src/cards.ts";
 import { errcodes } from "../src/errors.ts";
 import { cmd, decodeClientFrame, decodeGatewayFrame, encode } from "../src/frames.ts";
-import type { Decoded } from "../src/frames.ts";
+import type { Decoded, GatewayFrame } from "../src/frames.ts";
 import { expand, loadVectors } from "./vectors.ts";
 import type { Json, LoadedVector } from "./vectors.ts";
 
@@ -76,6 +76,15 @@ describe("decoding the vectors", () => {
     },
   );
 
+  it.each(vectors.filter(({ valid, direction }) => valid && direction === "client").map(({ id, wire }) => [id, wire]))(
+    "writes %s again as it was read",
+    (_id, wire) => {
+      const decoded = decodeClientFrame(wire);
+      if ("bad" in decoded) throw new Error(decoded.bad.reason);
+      expect(JSON.parse(encode(decoded.ok).text)).toEqual(JSON.parse(wire));
+    },
+  );
+
   it.each(vectors.filter(({ valid }) => !valid).map((vector) => [vector.topic, vector.id, vector] as const))(
     "%s: refuses %s and says where",
     (_topic, _id, vector) => {
@@ -108,6 +117,8 @@ describe("the official SDK as a witness", () => {
     "quote-unknown": "hands the quote out as it came",
     "quote-broken": "hands the broken quote out",
     "create-time-string": "leaves the string",
+    "feedback-number-strings": "leaves the strings",
+    "aeskey-number": "hands the number out",
     "no-chattype": "leaves chattype out",
     "no-chattype-chatid": "leaves chattype out",
   };
@@ -159,12 +170,14 @@ describe("damaged frames", () => {
       for (let round = 0; round < rounds; round++) {
         const text = damage(corpus, random);
         try {
-          for (const decoded of [decodeGatewayFrame(text), decodeClientFrame(text)]) {
+          const received = decodeGatewayFrame(text);
+          const sent = decodeClientFrame(text);
+          for (const decoded of [received, sent]) {
             if ("ok" in decoded) verdicts.ok++;
             else if (decoded.bad.path !== "" && decoded.bad.reason !== "" && decoded.text === text) verdicts.bad++;
             else throw new Error(`a reason without words: ${JSON.stringify(decoded.bad)}`);
           }
-          const sent = decodeClientFrame(text);
+          if ("ok" in received && brokenPromise(received.ok)) throw new Error("read, and of no use");
           if ("ok" in sent && "bad" in decodeClientFrame(encode(sent.ok).text)) throw new Error("written, not read");
         } catch (error) {
           throw new Error(`SEED=${seed}, round ${round}: ${JSON.stringify(text)}`, { cause: error });
@@ -177,6 +190,16 @@ describe("damaged frames", () => {
     Math.max(120_000, rounds),
   );
 });
+
+/** Whether a frame that was read lacks what its kind promises: an id to answer under, a code, an author, a chat. */
+function brokenPromise(frame: GatewayFrame): boolean {
+  if (frame.kind === "unknown" || frame.kind === "ping") return false;
+  if (frame.req_id === "") return true;
+  if (frame.kind === "ack") return !Number.isInteger(frame.errcode);
+  if (frame.kind === "event") return typeof frame.body.event.eventtype !== "string";
+  const { msgid, from, chattype, chatid } = frame.body;
+  return msgid === "" || from.userid === "" || (chattype === "group" && (chatid ?? "") === "");
+}
 
 /** The paths at which two frames differ, each as high as it can be without another below it. */
 function differences(left: Json, right: Json, path = "$"): string[] {
