@@ -1,0 +1,4 @@
+import { nodeOfficial } from "./clients.ts";
+import { judge } from "./judge.ts";
+
+judge(nodeOfficial);

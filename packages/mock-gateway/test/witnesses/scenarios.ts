@@ -1,0 +1,169 @@
+/**
+ * What a bot is put through: eight things that users and the gateway do to it, and what has to follow.
+ *
+ * A scenario speaks to a bot program in the words below, whatever it is written in and on whatever client it stands. It
+ * looks at what users see and at the wire, never at what the client says of itself; the one exception is the kick, where
+ * the client's own notice counts too. Scenarios share a connection and so run in the order of the table; each has a user
+ * of its own.
+ *
+ * What every bot program does:
+ *
+ * | a user | the bot |
+ * | --- | --- |
+ * | enters the chat | welcomes with "welcome" |
+ * | says "stream WORDS" | streams "WORDS" in two frames, the first with half of the characters |
+ * | says "card" | replies with a button card, task_id "task-1", button key "approve" |
+ * | clicks | replaces the card's title by "approved" |
+ * | says "push" | sends markdown "**pushed**", without reference to the question |
+ * | says "file" | uploads 1,300,000 bytes as parts.bin, byte i being (7·i + ⌊i/256⌋) mod 256, and sends them |
+ * | sends an image | downloads it, and streams "SHA256-IN-HEX LENGTH" of the clear bytes |
+ *
+ * and it prints the line "kicked" once its client told it of the kick. Where a client has no function for something, the
+ * program streams "this client has no …"; where one throws, it streams "failed: …".
+ */
+import { createHash } from "node:crypto";
+import { expect } from "vitest";
+import type { Gateway, Reply, Told, UserEvent, UserMessage } from "../../src/index.ts";
+import type { Witness } from "./witness.ts";
+
+/** Where a scenario takes place. */
+export interface Stage {
+  readonly gateway: Gateway;
+  readonly bot: string;
+  readonly witness: Witness;
+}
+
+/** One row of the table. */
+export interface Scenario {
+  /** The column of docs/clients.md, and the key of a client's differences. */
+  readonly name: string;
+  /** A test title. */
+  readonly title: string;
+  /** Throws when it does not come out as it should. */
+  play(stage: Stage): Promise<void>;
+}
+
+const waitMs = 15_000;
+/** For how long a client that goes on running after a kick is watched. Reconnects start within one to two seconds. */
+const watchMs = 4_000;
+
+export const scenarios: readonly Scenario[] = [
+  {
+    name: "subscribe",
+    title: "subscribes with its first frame, and once",
+    async play({ gateway, bot, witness }) {
+      const { connection } = await witness.subscribed;
+      const sent = gateway.log().filter((entry) => entry.connection === connection && entry.dir === "in");
+      const acts = sent.filter((entry) => entry.cmd !== "ping");
+      expect(acts.map((entry) => entry.cmd)).toEqual(["aibot_subscribe"]);
+      expect(gateway.connections().map((other) => [other.bot, other.state])).toEqual([[bot, "subscribed"]]);
+    },
+  },
+  {
+    name: "stream",
+    title: "answers a text by a stream that grows",
+    async play(stage) {
+      const words = 'two lines:\n你好,世界 — "quoted" \\ and 👩‍💻';
+      const told = await say(stage, "anna", `stream ${words}`);
+      const [reply] = answers(told, 1);
+      expect(reply).toMatchObject({ kind: "stream", via: "respond", content: words, finished: true });
+      expect(reply!.frames).toBeGreaterThanOrEqual(2);
+    },
+  },
+  {
+    name: "welcome",
+    title: "welcomes a user who enters the chat",
+    async play(stage) {
+      const [reply] = answers(await trigger(stage, { eventtype: "enter_chat", from: { userid: "bert" } }), 1);
+      expect(reply).toMatchObject({ kind: "text", via: "welcome", content: "welcome" });
+    },
+  },
+  {
+    name: "card",
+    title: "replies with a card, and replaces it when its button is clicked",
+    async play(stage) {
+      const [shown] = answers(await say(stage, "carl", "card"), 1);
+      expect(shown).toMatchObject({ kind: "template_card", via: "respond" });
+      expect(shown!.card).toMatchObject({ card_type: "button_interaction", task_id: "task-1" });
+
+      const click = { event_key: "approve", task_id: "task-1" };
+      const event = { eventtype: "template_card_event", from: { userid: "carl" }, template_card_event: click };
+      const [updated] = answers(await trigger(stage, event), 1);
+      expect(updated).toMatchObject({ via: "update", card: { main_title: { title: "approved" } } });
+      const card = stage.gateway.chat(stage.bot, "carl")!.items.find((item) => item.by === "bot");
+      expect(card).toMatchObject({ via: "respond", card: { main_title: { title: "approved" } } });
+    },
+  },
+  {
+    name: "push",
+    title: "pushes markdown",
+    async play(stage) {
+      const [reply] = answers(await say(stage, "dora", "push"), 1);
+      expect(reply).toMatchObject({ kind: "markdown", via: "send", content: "**pushed**" });
+    },
+  },
+  {
+    name: "upload",
+    title: "uploads a file of three chunks, and sends it",
+    async play(stage) {
+      const [reply] = answers(await say(stage, "emil", "file"), 1);
+      expect(reply).toMatchObject({ kind: "file", filename: "parts.bin" });
+      const file = await fetch(`${stage.gateway.apiUrl}/media/${reply!.mediaId!}`);
+      expect(sha256(new Uint8Array(await file.arrayBuffer()))).toBe(sha256(partsOfThree()));
+      expect(stage.gateway.log().filter((entry) => entry.dir === "in" && entry.cmd === chunkCmd)).toHaveLength(3);
+    },
+  },
+  {
+    name: "download",
+    title: "downloads and decrypts images, whatever their padding",
+    async play(stage) {
+      // 32 bytes of padding, 1, and 17: the last is what a client that knows only PKCS#7 to 16 cannot take off.
+      for (const length of [3200, 3231, 3215]) {
+        const bytes = Buffer.from(Array.from({ length }, (_, i) => (i * i + length) & 0xff));
+        const image = { filename: "photo.png", base64: bytes.toString("base64") };
+        const [reply] = answers(await say(stage, "fred", { from: { userid: "fred" }, msgtype: "image", image }), 1);
+        expect(reply!.content).toBe(`${sha256(bytes)} ${length}`);
+      }
+    },
+  },
+  {
+    name: "kick",
+    title: "stops after a kick, says so, and does not come back",
+    async play({ gateway, bot, witness }) {
+      const before = gateway.connections().map(({ n }) => n);
+      await gateway.kick(bot, { closeAfterMs: 200 });
+      await witness.said("kicked", waitMs);
+      // A program that ends by itself has shown that it waits for nothing; one that goes on has to be watched.
+      const back = gateway.waitForBot(bot, watchMs).then(
+        () => "subscribed again",
+        () => "stayed away",
+      );
+      const end = await Promise.race([witness.exited.then(() => "ended"), back]);
+      expect(end).not.toBe("subscribed again");
+      expect(gateway.connections().filter(({ n }) => !before.includes(n))).toEqual([]);
+      expect(gateway.connections()).toEqual([]);
+    },
+  },
+];
+
+const chunkCmd = "aibot_upload_media_chunk";
+
+/** The file of the scenario `upload`. */
+const partsOfThree = (): Uint8Array => Uint8Array.from({ length: 1_300_000 }, (_, i) => 7 * i + (i >> 8));
+
+const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
+
+const say = ({ gateway, bot, witness }: Stage, userid: string, what: string | UserMessage): Promise<Told> => {
+  const text = { from: { userid }, msgtype: "text", text: { content: what } };
+  return witness.orEnd(gateway.say(bot, typeof what === "string" ? text : what, { waitMs }));
+};
+
+const trigger = ({ gateway, bot, witness }: Stage, event: UserEvent): Promise<Told> =>
+  witness.orEnd(gateway.trigger(bot, event, { waitMs }));
+
+/** So many answers, all finished; otherwise an error with what came instead. */
+const answers = (told: Told, count: number): Reply[] => {
+  const finished = told.replies.filter((reply) => reply.finished);
+  if (finished.length === count && told.replies.length === count) return finished;
+  throw new Error(`${count} answer expected, this came: ${JSON.stringify(told)}`);
+};

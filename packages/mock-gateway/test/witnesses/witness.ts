@@ -1,0 +1,98 @@
+/**
+ * A client that others wrote, as a process: started against a gateway, listened to, ended by its id.
+ *
+ * The bot programs get their connection by environment, print the line "kicked" when they were kicked, and write whatever
+ * their client logs to stderr. Nothing of that is interpreted; the last of it goes into the message of a failure.
+ */
+import { spawn, type ChildProcess } from "node:child_process";
+import { createInterface } from "node:readline";
+import type { BotView, Gateway } from "../../src/index.ts";
+
+/** What to run. */
+export interface Command {
+  readonly file: string;
+  readonly args: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** A running bot program. */
+export class Witness implements AsyncDisposable {
+  /** Resolves when the bot is subscribed; rejects when the program ends before, or takes too long. */
+  readonly subscribed: Promise<BotView>;
+  /** Resolves when the program has ended, whatever ended it. */
+  readonly exited: Promise<string>;
+  readonly #child: ChildProcess;
+  readonly #lines: string[] = [];
+  readonly #logs: string[] = [];
+  readonly #listeners = new Set<() => void>();
+
+  /** Starts a bot program; `url` is what it dials, when not the gateway's own. */
+  constructor(command: Command, gateway: Gateway, bot: { id: string; secret: string }, url: string = gateway.url) {
+    // A proxy that this machine needs for the registries would also be dialled for 127.0.0.1.
+    const local = { NO_PROXY: "127.0.0.1,localhost", no_proxy: "127.0.0.1,localhost", PYTHONUNBUFFERED: "1" };
+    const identity = { WECOM_BOT_ID: bot.id, WECOM_BOT_SECRET: bot.secret, WECOM_BOT_WS_URL: url };
+    this.#child = spawn(command.file, [...command.args], {
+      env: { ...process.env, ...local, ...identity, ...command.env },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    createInterface({ input: this.#child.stdout! }).on("line", (line) => {
+      this.#lines.push(line.trim());
+      for (const listener of this.#listeners) listener();
+    });
+    createInterface({ input: this.#child.stderr! }).on("line", (line) => {
+      this.#logs.push(line);
+      if (this.#logs.length > maxLogLines) this.#logs.shift();
+    });
+    this.exited = new Promise((resolve) => {
+      this.#child.on("error", (error) => resolve(`could not be started: ${error.message}`));
+      this.#child.on("close", (code, signal) => resolve(`ended with ${signal ?? String(code)}`));
+    });
+    this.subscribed = this.orEnd(gateway.waitForBot(bot.id, 20_000));
+    // Scenarios await it; if none does, that is no unhandled rejection.
+    this.subscribed.catch(() => undefined);
+  }
+
+  /** What was awaited, or a rejection as soon as the program ends; the failure carries the program's last lines. */
+  async orEnd<T>(awaited: Promise<T>): Promise<T> {
+    const end = this.exited.then((how) => {
+      throw new Error(`the bot program ${how}`);
+    });
+    try {
+      return await Promise.race([awaited, end]);
+    } catch (error) {
+      throw new Error(`${(error as Error).message}\n${this.logs}`, { cause: error });
+    }
+  }
+
+  /** Resolves when the program has printed a line, or rejects after `waitMs`. */
+  said(line: string, waitMs: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(
+        () => finish(new Error(`"${line}" was not said within ${waitMs} ms\n${this.logs}`)),
+        waitMs,
+      );
+      const look = (): void => void (this.#lines.includes(line) && finish());
+      const finish = (error?: Error): void => {
+        clearTimeout(timer);
+        this.#listeners.delete(look);
+        if (error) reject(error);
+        else resolve();
+      };
+      this.#listeners.add(look);
+      look();
+    });
+  }
+
+  /** The last lines of stderr. */
+  get logs(): string {
+    return this.#logs.slice(-20).join("\n");
+  }
+
+  /** Ends the program if it still runs. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#child.kill("SIGKILL");
+    await this.exited;
+  }
+}
+
+const maxLogLines = 500;
