@@ -1,8 +1,8 @@
 /**
  * Holds spec/ to its own rules: requirements.yaml is lawful and complete, PROTOCOL.md speaks of all that a client must do
- * and of nothing that does not exist, and the frames of its walk-throughs are frames.
+ * and of nothing that does not exist, the frames of its walk-throughs are frames, and what sources cite is there.
  */
-import { readFileSync } from "node:fs";
+import { readFileSync, readdirSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import { decodeClientFrame, decodeGatewayFrame } from "@openws/protocol/frames";
@@ -85,6 +85,25 @@ describe("requirements.yaml", () => {
   it("has an entry for each switch of the mock gateway, and names no other", () => {
     const named = new Set(requirements.flatMap(({ switch: name }) => (name === undefined ? [] : [name])));
     expect([...named].toSorted()).toEqual(Object.keys(switchTable).toSorted());
+  });
+});
+
+describe("the sources", () => {
+  const root = new URL("../../", import.meta.url);
+  const topics = [...new Set(requirements.map(({ id }) => id.replace(/-\d+[a-z]?$/, "")))];
+  const citation = new RegExp(`\\b(?:${topics.join("|")})-\\d+[a-z]?\\b`, "g");
+
+  it("cite no entry that does not exist", () => {
+    const wrong: string[] = [];
+    for (const name of ["protocol", "mock-gateway", "connector", "conformance"]) {
+      const folder = new URL(`${name}/src/`, root);
+      for (const file of readdirSync(folder, { recursive: true, encoding: "utf8" })) {
+        if (!file.endsWith(".ts")) continue;
+        const cited = readFileSync(new URL(file, folder), "utf8").match(citation) ?? [];
+        wrong.push(...cited.filter((id) => !byId.has(id)).map((id) => `${name}/src/${file}: ${id}`));
+      }
+    }
+    expect(wrong).toEqual([]);
   });
 });
 

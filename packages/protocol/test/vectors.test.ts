@@ -119,6 +119,8 @@ describe("the official SDK as a witness", () => {
     "create-time-string": "leaves the string",
     "feedback-number-strings": "leaves the strings",
     "aeskey-number": "hands the number out",
+    "unknown-chattype": "leaves chattype as it is",
+    "unknown-chattype-chatid": "leaves chattype as it is",
     "no-chattype": "leaves chattype out",
     "no-chattype-chatid": "leaves chattype out",
   };
