@@ -37,6 +37,7 @@ export class Driver {
   #alarm: { at: Millis; cancel: () => void } | undefined;
   #inputs: ConnectionInput[] = [];
   #handling = false;
+  #heardAt: Millis | undefined;
 
   /** Throws `UsageError` for options that cannot work; does nothing else until `start`. */
   constructor(url: string, options: Omit<ConnectionOptions, "random">, runtime: Runtime, events: DriverEvents) {
@@ -48,6 +49,11 @@ export class Driver {
 
   get state(): ConnectionStateName {
     return this.#connection.state;
+  }
+
+  /** When the last frame came, on the runtime's clock. */
+  get heardAt(): Millis | undefined {
+    return this.#heardAt;
   }
 
   /** Dials, and from then on keeps the line; after a kick, a refusal or a stop it begins again. */
@@ -89,7 +95,10 @@ export class Driver {
         const { socket } = effect;
         this.#socket = this.#runtime.dial(this.#url, {
           opened: () => this.#handle({ type: "opened", socket }),
-          received: (text) => this.#handle({ type: "received", socket, text }),
+          received: (text) => {
+            this.#heardAt = this.#runtime.now();
+            this.#handle({ type: "received", socket, text });
+          },
           closed: (code, reason) => this.#handle({ type: "closed", socket, code, reason }),
         });
         return;

@@ -11,4 +11,7 @@ export * from "./errors.ts";
 // For those who drive the machines themselves
 export * from "./connection.ts";
 export * from "./requests.ts";
+export * from "./stream.ts";
+export * from "./budget.ts";
+export * from "./text.ts";
 export * from "./backoff.ts";

@@ -1,0 +1,240 @@
+/**
+ * Where settings come from: flag > environment > default, one table for all of them. `--help`, the environment and the
+ * warning about misspelt names are read off that table.
+ *
+ * Decides names, defaults and what a value may look like. Does not read the environment, the command line or a file
+ * itself: they are arguments. Invariant: an error names the setting as its user wrote it and never repeats a secret.
+ */
+import { UsageError } from "@openws/protocol";
+import type { ConnectionOptions } from "@openws/protocol";
+
+/** Where the live gateway listens; private deployments have an address of their own. */
+export const defaultUrl = "wss://openws.work.weixin.qq.com";
+
+/** Everything `openws-connector serve` can be told. */
+export interface Config {
+  readonly botId: string;
+  readonly secret: string;
+  readonly url: string;
+  /** The bot's display name, which stands as `@name ` before every text in a group. */
+  readonly name: string | undefined;
+  readonly listen: { readonly host: string; readonly port: number };
+  readonly connection: Pick<
+    ConnectionOptions,
+    | "heartbeatMs"
+    | "ackMs"
+    | "backoffBaseMs"
+    | "backoffMaxMs"
+    | "pingTimeoutMs"
+    | "idleMs"
+    | "dialMs"
+    | "subscribeMs"
+    | "stableMs"
+    | "afterKick"
+  >;
+  readonly drainMs: number;
+  readonly logLevel: LogLevel;
+  readonly logFormat: "json" | "pretty" | undefined;
+  readonly echo: boolean;
+  readonly json: boolean;
+}
+
+const logLevels = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
+/** How much is logged. */
+export type LogLevel = (typeof logLevels)[number];
+
+/** One setting: its flag, its environment names in order of precedence, and what `--help` says. */
+interface Setting {
+  readonly flag: string;
+  readonly env: readonly string[];
+  readonly value: string;
+  readonly help: string;
+}
+
+const ms = (flag: string, help: string, ...alias: string[]): Setting => ({
+  flag,
+  env: [`OPENWS_${flag.toUpperCase().replaceAll("-", "_")}`, ...alias],
+  value: "MS",
+  help,
+});
+
+/** The settings that take a value. The order is that of `--help`. */
+export const settings = {
+  botId: { flag: "bot-id", env: ["WECOM_BOT_ID"], value: "ID", help: "the bot's id (required)" },
+  secret: {
+    flag: "bot-secret",
+    env: ["WECOM_BOT_SECRET"],
+    value: "SECRET",
+    help: "its long-connection secret (required; WECOM_BOT_SECRET_FILE names a file that holds it)",
+  },
+  url: { flag: "bot-ws-url", env: ["WECOM_BOT_WS_URL"], value: "URL", help: `the gateway (${defaultUrl})` },
+  name: {
+    flag: "bot-name",
+    env: ["WECOM_BOT_NAME"],
+    value: "NAME",
+    help: "its display name, stripped from the start of a group's texts",
+  },
+  listen: {
+    flag: "listen",
+    env: ["OPENWS_LISTEN"],
+    value: "HOST:PORT",
+    help: "where the HTTP API listens (127.0.0.1:8910; port 0 chooses one)",
+  },
+  afterKick: {
+    flag: "after-kick",
+    env: ["OPENWS_AFTER_KICK"],
+    value: "stop|rejoin",
+    help: "when another instance of the bot takes over: stay away, or come back once (stop)",
+  },
+  heartbeatMs: ms("heartbeat-ms", "between pings (30000)", "WECOM_HEARTBEAT_MS"),
+  ackMs: ms("ack-ms", "how long an ack may take (10000)", "WECOM_ACK_MS"),
+  backoffBaseMs: ms("backoff-base-ms", "first wait after a lost network (1000)", "WECOM_BACKOFF_BASE_MS"),
+  backoffMaxMs: ms("backoff-max-ms", "longest wait after a lost network (30 × the first)"),
+  pingTimeoutMs: ms("ping-timeout-ms", "how long a ping may go unanswered (as ack-ms)"),
+  idleMs: ms("idle-ms", "silence that ends a socket (2.5 × heartbeat-ms)"),
+  dialMs: ms("dial-ms", "for TCP, TLS and upgrade together (as ack-ms)"),
+  subscribeMs: ms("subscribe-ms", "for the ack of the subscribe (as ack-ms)"),
+  stableMs: ms("stable-ms", "after this long ready, waits begin at the first again (2 × heartbeat-ms)"),
+  drainMs: ms("drain-ms", "what SIGTERM leaves to finish open answers (4500)"),
+  logLevel: { flag: "log-level", env: ["LOG_LEVEL"], value: "LEVEL", help: `${logLevels.join(", ")} (info)` },
+  logFormat: {
+    flag: "log-format",
+    env: ["LOG_FORMAT"],
+    value: "json|pretty",
+    help: "logs go to stderr (pretty on a terminal, json elsewhere)",
+  },
+} as const satisfies Record<string, Setting>;
+
+/** The name of a setting that takes a value. */
+export type SettingName = keyof typeof settings;
+
+const durations = [
+  "heartbeatMs",
+  "ackMs",
+  "backoffBaseMs",
+  "backoffMaxMs",
+  "pingTimeoutMs",
+  "idleMs",
+  "dialMs",
+  "subscribeMs",
+  "stableMs",
+] as const satisfies readonly SettingName[];
+
+/** What the command line said, by setting; switches apart. */
+export interface Flags {
+  readonly values: Readonly<Partial<Record<SettingName, string>>>;
+  readonly echo: boolean;
+  readonly json: boolean;
+}
+
+/** A string-to-string environment, as `process.env` is. */
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/**
+ * Joins flags, environment and defaults. `readFile` is asked for the content of `WECOM_BOT_SECRET_FILE`.
+ * Throws `UsageError` for the first setting that is missing or cannot be: one sentence that says which and what to write.
+ */
+export function readConfig(flags: Flags, env: Environment, readFile: (path: string) => string): Config {
+  const look = (name: SettingName): Found | undefined => {
+    const flag = flags.values[name];
+    if (flag !== undefined) return { text: flag, as: `--${settings[name].flag}` };
+    for (const variable of settings[name].env) {
+      const text = env[variable];
+      if (text !== undefined && text !== "") return { text, as: variable };
+    }
+    return undefined;
+  };
+  const connection: Record<string, number> = {};
+  for (const name of durations) {
+    const found = look(name);
+    if (found !== undefined) connection[name] = milliseconds(found);
+  }
+  return {
+    botId: required(look("botId"), "the bot's id", "WECOM_BOT_ID", "--bot-id"),
+    secret: required(
+      look("secret") ?? secretFromFile(env, readFile),
+      "the bot's secret",
+      "WECOM_BOT_SECRET",
+      "WECOM_BOT_SECRET_FILE",
+    ),
+    url: gatewayUrl(look("url") ?? { text: defaultUrl, as: "the default" }),
+    name: look("name")?.text,
+    listen: address(look("listen") ?? { text: "127.0.0.1:8910", as: "the default" }),
+    connection: { ...connection, afterKick: oneOf(look("afterKick"), ["stop", "rejoin"]) ?? "stop" },
+    drainMs: milliseconds(look("drainMs") ?? { text: "4500", as: "the default" }),
+    logLevel: oneOf(look("logLevel"), logLevels) ?? "info",
+    logFormat: oneOf(look("logFormat"), ["json", "pretty"]),
+    echo: flags.echo,
+    json: flags.json,
+  };
+}
+
+/** Sentences about environment names that look like one of ours written wrong; nothing else can tell a typo from silence. */
+export function misspelt(env: Environment): string[] {
+  const known = [...Object.values(settings).flatMap((setting) => setting.env), "WECOM_BOT_SECRET_FILE"];
+  return Object.keys(env)
+    .filter((name) => /^(?:WECOM|OPENWS)_/.test(name) && !known.includes(name))
+    .flatMap((name) => {
+      const meant = known.find((other) => editDistance(name, other) <= 2);
+      return meant === undefined ? [] : [`${name} is not a setting; did you mean ${meant}?`];
+    });
+}
+
+/** A value and the name its user gave it. */
+interface Found {
+  readonly text: string;
+  readonly as: string;
+}
+
+function secretFromFile(env: Environment, readFile: (path: string) => string): Found | undefined {
+  const path = env["WECOM_BOT_SECRET_FILE"];
+  if (path === undefined || path === "") return undefined;
+  try {
+    return { text: readFile(path).trim(), as: "WECOM_BOT_SECRET_FILE" };
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new UsageError(`WECOM_BOT_SECRET_FILE cannot be read: ${why}`, { cause });
+  }
+}
+
+function required(found: Found | undefined, what: string, ...ways: readonly [string, string]): string {
+  if (found !== undefined && found.text !== "") return found.text;
+  throw new UsageError(`${what} is missing: set ${ways[0]} or ${ways[1]}`);
+}
+
+function gatewayUrl({ text, as }: Found): string {
+  const url = URL.parse(text);
+  if (url !== null && (url.protocol === "ws:" || url.protocol === "wss:") && url.hostname !== "") return text;
+  throw new UsageError(`${as} must be a WebSocket address such as ${defaultUrl} or ws://127.0.0.1:8900`);
+}
+
+function address({ text, as }: Found): { host: string; port: number } {
+  const parts = /^(?<host>\[[0-9a-fA-F:.]+\]|[^:[\]]+):(?<port>\d{1,5})$/.exec(text)?.groups;
+  const port = Number(parts?.["port"]);
+  if (parts?.["host"] !== undefined && port <= 65_535) return { host: parts["host"].replace(/^\[|\]$/g, ""), port };
+  throw new UsageError(`${as} must be HOST:PORT such as 127.0.0.1:8910, ${JSON.stringify(text)} is not`);
+}
+
+function milliseconds({ text, as }: Found): number {
+  if (/^\d{1,12}$/.test(text) && Number(text) > 0) return Number(text);
+  throw new UsageError(`${as} must be a whole number of milliseconds above 0, ${JSON.stringify(text)} is not`);
+}
+
+function oneOf<const Choice extends string>(found: Found | undefined, choices: readonly Choice[]): Choice | undefined {
+  if (found === undefined) return undefined;
+  const choice = choices.find((each) => each === found.text);
+  if (choice !== undefined) return choice;
+  throw new UsageError(`${found.as} must be one of ${choices.join(", ")}, ${JSON.stringify(found.text)} is not`);
+}
+
+/** Levenshtein's distance, one row at a time. */
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, at) => at);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++)
+      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)));
+    row = next;
+  }
+  return row[b.length]!;
+}

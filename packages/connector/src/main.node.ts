@@ -1,0 +1,95 @@
+/**
+ * The connector as a Node process: log, HTTP server, signals. Everything it serves is built elsewhere.
+ */
+import { setTimeout } from "node:timers/promises";
+import { serve as listen } from "@hono/node-server";
+import { OpenwsError } from "@openws/protocol";
+import { type Logger, pino } from "pino";
+import pretty from "pino-pretty";
+import { createApi } from "./api.ts";
+import { createBot } from "./bot.ts";
+import type { Config } from "./config.ts";
+import { echo } from "./echo.ts";
+import { recordOf } from "./log.ts";
+import { nodeRuntime } from "./runtime.node.ts";
+
+/**
+ * Starts the API, then the bot, and stays until SIGTERM or SIGINT. Rejects with `OpenwsError` when the API can't listen.
+ * It does not wait for the gateway: an orchestrator asks /readyz for that.
+ */
+export async function serve(config: Config, warnings: readonly string[]): Promise<void> {
+  const log = logger(config);
+  for (const warning of warnings) log.warn(warning);
+
+  const bot = createBot({
+    botId: config.botId,
+    secret: config.secret,
+    url: config.url,
+    name: config.name,
+    ...config.connection,
+    runtime: nodeRuntime(),
+  });
+  echo(bot, (ms) => setTimeout(ms));
+  bot.observe((event) => {
+    const { level, message, fields } = recordOf(event);
+    log[level]({ bot: bot.id, ...fields }, message);
+  });
+
+  const { url, close } = await startServer(createApi([bot]).fetch, config.listen);
+  if (config.json) process.stdout.write(`${JSON.stringify({ ready: true, url })}\n`);
+  else log.info({ url }, `the HTTP API listens on ${url}`);
+
+  bot.start();
+
+  let stopping = false;
+  const stop = (signal: string): void => {
+    // A second signal means now.
+    if (stopping) process.exit(0);
+    stopping = true;
+    log.info({ signal }, "stopping");
+    void bot.stop(config.drainMs).finally(() => {
+      close();
+      process.exitCode = 0;
+    });
+  };
+  process.on("SIGTERM", stop);
+  process.on("SIGINT", stop);
+}
+
+function logger({ logLevel, logFormat }: Config): Logger {
+  const options = { level: logLevel, base: null, redact: ["secret", "*.secret", "aeskey", "*.aeskey"] };
+  const format = logFormat ?? (process.stderr.isTTY ? "pretty" : "json");
+  if (format === "json") return pino(options, pino.destination({ dest: 2, sync: true }));
+  return pino(
+    options,
+    pretty({ destination: 2, sync: true, colorize: process.stderr.isTTY, ignore: "bot,from,to,why,code" }),
+  );
+}
+
+function startServer(
+  fetch: (request: Request) => Response | Promise<Response>,
+  { host, port }: Config["listen"],
+): Promise<{ url: string; close: () => void }> {
+  return new Promise((resolve, reject) => {
+    const server = listen({ fetch, hostname: host, port }, (info) => {
+      const name = info.address.includes(":") ? `[${info.address}]` : info.address;
+      resolve({
+        url: `http://${name}:${info.port}`,
+        close: () => {
+          server.close();
+          if ("closeAllConnections" in server) server.closeAllConnections();
+        },
+      });
+    });
+    server.on("error", (error: NodeJS.ErrnoException) => {
+      const where = `${host}:${port}`;
+      const why =
+        error.code === "EADDRINUSE"
+          ? `${where} is in use by another process; choose another with --listen HOST:PORT, port 0 takes a free one`
+          : error.code === "EACCES"
+            ? `${where} needs a privilege this process lacks; choose a port above 1023 with --listen`
+            : `cannot listen on ${where}: ${error.message}`;
+      reject(new OpenwsError("listen", why, { cause: error }));
+    });
+  });
+}
