@@ -105,6 +105,8 @@ describe("the official SDK as a witness", () => {
     "raw-lf": "leaves a raw LF in the text, which JSON.parse refuses",
     "raw-all": "leaves TAB and LF in the text",
     "raw-after-escapes": "leaves a raw LF in the text",
+    "raw-after-one-quote": "leaves a raw TAB in the text",
+    "raw-after-backslash": "leaves a raw LF in the text",
     "bare-event": "drops a callback without msgtype",
   };
   /** Where it hands out something else than we do. */
