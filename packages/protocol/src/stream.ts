@@ -41,6 +41,8 @@ export type StreamInput =
   | { readonly type: "settled"; readonly key: number; readonly outcome: Outcome }
   /** A new socket is subscribed. After `restore` as well, as soon as a socket is, or was already. */
   | { readonly type: "ready" }
+  /** The connection is over for good, no `ready` will come. */
+  | { readonly type: "stopped" }
   | { readonly type: "tick" };
 
 /** What the driver must do, in order. */
@@ -77,9 +79,9 @@ export interface StreamResult {
   readonly stopped?: true;
 }
 
-/** The sentences a stream says in its own name. All are Markdown and at most a quarter of `maxBytes` long. */
+/** The sentences a stream says in its own name, in Markdown. */
 export interface StreamTexts {
-  /** Behind the part that ends a bubble before its tenth minute; "\n\n…". */
+  /** Behind the part that ends a bubble before its tenth minute; "\n\n…". At most a quarter of `maxBytes` long. */
   readonly handover: string;
   /** Behind an answer that failed, and one that was cancelled. */
   readonly failed: string;
@@ -282,7 +284,8 @@ export class Stream {
     const effects: StreamEffect[] = [];
     switch (input.type) {
       case "append":
-        this.#say(s.text + input.text);
+        s.text += input.text;
+        s.dirty ||= input.text !== "";
         break;
       case "set":
         this.#set(input.text);
@@ -309,6 +312,9 @@ export class Stream {
         }
         s.away = false;
         break;
+      case "stopped":
+        this.#stop(s.flight ?? s.doubt?.flight, true, effects);
+        return effects;
       case "tick":
         break;
     }
@@ -378,7 +384,7 @@ export class Stream {
   #pump(effects: StreamEffect[]): void {
     const s = this.#s;
     s.askAt = undefined;
-    if (s.done || s.away || s.flight !== undefined || s.doubt !== undefined) return;
+    if (s.done || s.flight !== undefined || s.doubt !== undefined) return;
     if (s.retryAt !== undefined && s.now < s.retryAt) return;
     s.retryAt = undefined;
     if (s.route !== "push" && s.now >= this.#options.replyUntil) this.#detour("push");
@@ -388,6 +394,7 @@ export class Stream {
       if (s.ended !== undefined) this.#end(s.unknown ? "unknown" : "delivered", effects);
       return;
     }
+    if (s.away) return;
     const use: BudgetUse = s.route === "push" ? "push" : frame.final ? "final" : "refresh";
     for (const answer of this.#options.budget.handle(s.now, { type: "ask", for: use })) {
       if (answer.type === "denied") {
@@ -480,22 +487,21 @@ export class Stream {
       case "connection-lost":
         s.away = true;
         if (!outcome.maybeDelivered) this.#unsend(flight);
-        else if (s.route === "stream" && !s.repeated) {
+        else if (flight.final && (s.route !== "stream" || s.repeated)) this.#complete(flight, true);
+        else {
           // Whatever is sent next on this bubble says the same, or more, and replaces what may stand there.
-          s.repeated = flight.final;
+          s.repeated ||= flight.final;
           s.dirty = true;
           s.visible ||= flight.visible;
-        } else this.#complete(flight, true);
+        }
         return;
       case "timed-out":
         if (!flight.final) s.visible ||= flight.visible;
         else if (s.route === "stream" && !s.repeated) s.doubt = { flight, until: s.now + this.#options.doubtMs };
         else this.#complete(flight, true);
         return;
-      case "stopped": {
-        const all = s.ended !== undefined && flight.final && flight.at === s.text.length;
-        this.#end(all && outcome.maybeDelivered ? "unknown" : "failed", effects, true);
-      }
+      case "stopped":
+        this.#stop(flight, outcome.maybeDelivered, effects);
     }
   }
 
@@ -562,6 +568,12 @@ export class Stream {
     s.route = route;
   }
 
+  #stop(last: Flight | undefined, maybeDelivered: boolean, effects: StreamEffect[]): void {
+    const s = this.#s;
+    const all = maybeDelivered && s.ended !== undefined && last?.final === true && last.at === s.text.length;
+    this.#end(all ? "unknown" : "failed", effects, true);
+  }
+
   #end(state: StreamResult["state"], effects: StreamEffect[], stopped = false): void {
     const { ended, route, message, refusal } = this.#s;
     this.#s.done = true;
@@ -580,13 +592,12 @@ function check(
   }
   if (!(handoverMs > 0)) throw new UsageError("handoverMs must be above 0", { path: "handoverMs" });
   if (!(doubtMs > 0)) throw new UsageError("doubtMs must be above 0", { path: "doubtMs" });
-  for (const [name, text] of Object.entries(texts)) {
-    if (utf8Bytes(text as string) * 4 > maxBytes) {
-      throw new UsageError(`texts.${name} must not take more than a quarter of maxBytes`, { path: `texts.${name}` });
-    }
+  if (utf8Bytes(texts.handover) * 4 > maxBytes) {
+    throw new UsageError("texts.handover must not take more than a quarter of maxBytes", { path: "texts.handover" });
   }
-  if (!hasVisible(texts.empty))
-    throw new UsageError("texts.empty must have a visible character", { path: "texts.empty" });
+  if (!hasVisible(texts.empty) || utf8Bytes(texts.empty) > maxBytes) {
+    throw new UsageError("texts.empty must have a visible character and fit into maxBytes", { path: "texts.empty" });
+  }
 }
 
 function commonPrefix(a: string, b: string): number {
