@@ -6,7 +6,6 @@
  */
 import { readFile } from "node:fs/promises";
 import { Hono, type Context } from "hono";
-import { bodyLimit } from "hono/body-limit";
 import { streamSSE } from "hono/streaming";
 import * as z from "zod";
 import { behaviours } from "./behaviours.ts";
@@ -18,15 +17,16 @@ import type { LogEntry } from "./wirelog.ts";
 import type { Answer } from "./world.ts";
 
 /** A refusal on its way to the caller. */
-class Problem extends Error {
+class ProblemError extends Error {
+  override readonly name = "ProblemError";
   readonly status: 400 | 403 | 404 | 413 | 415 | 422;
-  constructor(status: Problem["status"], detail: string) {
+  constructor(status: ProblemError["status"], detail: string) {
     super(detail);
     this.status = status;
   }
 }
 
-const titles: Record<Problem["status"] | 500, string> = {
+const titles: Record<ProblemError["status"] | 500, string> = {
   400: "Bad request",
   403: "Forbidden",
   404: "Not found",
@@ -121,19 +121,12 @@ export const createApi = (driver: Driver, { version }: ApiOptions): Hono => {
   const app = new Hono();
 
   app.onError((error, c) => {
-    if (error instanceof Problem) return problem(c, error.status, error.message);
+    if (error instanceof ProblemError) return problem(c, error.status, error.message);
     // A defect of the mock itself: say so rather than look like the real server.
     return problem(c, 500, `the mock gateway failed: ${error.message}`);
   });
   app.notFound((c) => problem(c, 404, `there is nothing at ${c.req.method} ${c.req.path}; see GET /`));
   app.use("/api/*", sameOrigin);
-  app.use(
-    "*",
-    bodyLimit({
-      maxSize: maxMultipartBytes,
-      onError: (c) => problem(c, 413, `the body is larger than ${maxMultipartBytes} bytes`),
-    }),
-  );
 
   app.get("/", async (c) => {
     c.header("content-security-policy", "default-src 'self' 'unsafe-inline' data: blob:; frame-ancestors 'none'");
@@ -152,7 +145,7 @@ export const createApi = (driver: Driver, { version }: ApiOptions): Hono => {
   });
   app.post("/cgi-bin/aibot/response", async (c) => {
     const code = c.req.query("response_code") ?? "";
-    const body: unknown = await c.req.json().catch(() => undefined);
+    const body = await readJson(c, z.unknown(), {}).catch(() => undefined);
     const answer = await driver.ask((call) => ({ type: "respond-url", code, body, call }));
     return c.json(answer.type === "errcode" ? { errcode: answer.errcode, errmsg: answer.errmsg } : {});
   });
@@ -161,7 +154,7 @@ export const createApi = (driver: Driver, { version }: ApiOptions): Hono => {
   const known = (c: Context): string => {
     const bot = c.req.param("id")!;
     if (!world.bot(bot))
-      throw new Problem(404, `there is no bot ${bot}; POST /api/bots makes one, or a client that subscribes`);
+      throw new ProblemError(404, `there is no bot ${bot}; POST /api/bots makes one, or a client that subscribes`);
     return bot;
   };
   app.get("/api/bots", (c) => c.json(world.bots()));
@@ -207,12 +200,12 @@ export const createApi = (driver: Driver, { version }: ApiOptions): Hono => {
   app.get("/api/bots/:id/chats", (c) => c.json(world.chats(known(c)).map(summary)));
   app.get("/api/bots/:id/chats/:chat", (c) => {
     const chat = world.chat(known(c), c.req.param("chat"));
-    if (!chat) throw new Problem(404, `bot ${c.req.param("id")} has no chat ${c.req.param("chat")}`);
+    if (!chat) throw new ProblemError(404, `bot ${c.req.param("id")} has no chat ${c.req.param("chat")}`);
     return c.json({ ...summary(chat), items: chat.items });
   });
   app.get("/api/media/:id", (c) => {
     const file = world.uploaded(c.req.param("id"));
-    if (!file) throw new Problem(404, `there is no uploaded file ${c.req.param("id")}`);
+    if (!file) throw new ProblemError(404, `there is no uploaded file ${c.req.param("id")}`);
     const name = encodeURIComponent(file.filename);
     // Never text/html: what a bot uploaded must not run as part of the page.
     return new Response(file.bytes as Uint8Array<ArrayBuffer>, {
@@ -229,9 +222,9 @@ export const createApi = (driver: Driver, { version }: ApiOptions): Hono => {
   app.delete("/api/connections/:n", (c) => {
     const n = Number(c.req.param("n"));
     if (!world.connections().some((connection) => connection.n === n))
-      throw new Problem(404, `there is no connection ${c.req.param("n")}`);
+      throw new ProblemError(404, `there is no connection ${c.req.param("n")}`);
     const how = CutMode.safeParse(c.req.query("mode") ?? "close");
-    if (!how.success) throw new Problem(400, "mode must be close, reset or half-open");
+    if (!how.success) throw new ProblemError(400, "mode must be close, reset or half-open");
     driver.run({
       type: "cut",
       connection: n,
@@ -272,7 +265,7 @@ export const createApi = (driver: Driver, { version }: ApiOptions): Hono => {
   // ---- the log
   app.get("/api/log", (c) => {
     const after = Number(c.req.query("after") ?? c.req.header("last-event-id") ?? 0);
-    if (!Number.isInteger(after) || after < 0) throw new Problem(400, "after must be the seq of an entry");
+    if (!Number.isInteger(after) || after < 0) throw new ProblemError(400, "after must be the seq of an entry");
     const bot = c.req.query("bot");
     const wanted = (entry: LogEntry): boolean => bot === undefined || entry.bot === bot;
     if (c.req.query("follow") === undefined) {
@@ -298,7 +291,10 @@ export const createApi = (driver: Driver, { version }: ApiOptions): Hono => {
       while (!stream.aborted) {
         for (const entry of queue.splice(0))
           await stream.writeSSE({ id: String(entry.seq), data: JSON.stringify(entry) });
-        if (queue.length === 0 && !stream.aborted) await new Promise<void>((resolve) => (wake = resolve));
+        if (queue.length === 0 && !stream.aborted)
+          await new Promise<void>((resolve) => {
+            wake = resolve;
+          });
       }
     });
   });
@@ -312,7 +308,7 @@ const maxFollowerEntries = 50_000;
 const sameOrigin = async (c: Context, next: () => Promise<void>): Promise<void> => {
   const origin = c.req.header("origin");
   if (origin !== undefined && c.req.method !== "GET" && hostOf(origin) !== c.req.header("host"))
-    throw new Problem(403, `requests from pages of ${origin} are refused`);
+    throw new ProblemError(403, `requests from pages of ${origin} are refused`);
   await next();
 };
 
@@ -324,7 +320,7 @@ const problem = (c: Context, status: keyof typeof titles, detail: string): Respo
   });
 
 const refuse = (answer: Answer): never => {
-  if (answer.type === "refused") throw new Problem(answer.status, answer.detail);
+  if (answer.type === "refused") throw new ProblemError(answer.status, answer.detail);
   throw new Error(`an answer of type ${answer.type} came where none was expected`);
 };
 
@@ -334,7 +330,7 @@ const readWait = (c: Context): number => {
   const text = c.req.query("wait");
   if (text === undefined) return 0;
   const read = wait.safeParse(text);
-  if (!read.success) throw new Problem(400, `wait ${read.error.issues[0]!.message}`);
+  if (!read.success) throw new ProblemError(400, `wait ${read.error.issues[0]!.message}`);
   return read.data;
 };
 
@@ -346,7 +342,10 @@ const closeCode = (text: string): number => {
     (code > 1000 && code < 1015 && ![1004, 1005, 1006].includes(code))
   )
     return code;
-  throw new Problem(400, "code must be a WebSocket close code that may be sent: 1000–1003, 1007–1014 or 3000–4999");
+  throw new ProblemError(
+    400,
+    "code must be a WebSocket close code that may be sent: 1000–1003, 1007–1014 or 3000–4999",
+  );
 };
 
 /** The body as JSON of a shape; `empty` stands for no body at all, where that is allowed. */
@@ -355,9 +354,22 @@ const readJson = async <Shape extends z.ZodType>(
   shape: Shape,
   empty?: unknown,
 ): Promise<z.output<Shape>> => {
-  const text = await c.req.text();
-  if (text.length > maxJsonBytes) throw new Problem(413, `the body is larger than ${maxJsonBytes} characters`);
+  const text = new TextDecoder().decode(await readBytes(c, maxJsonBytes));
   return parseJson(text === "" && empty !== undefined ? JSON.stringify(empty) : text, shape, "the body");
+};
+
+/** The body, or 413 as soon as it is known to be too large. */
+const readBytes = async (c: Context, max: number): Promise<Uint8Array<ArrayBuffer>> => {
+  const tooLarge = new ProblemError(413, `the body is larger than ${max} bytes`);
+  if (Number(c.req.header("content-length") ?? 0) > max) throw tooLarge;
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of c.req.raw.body ?? []) {
+    length += chunk.length;
+    if (length > max) throw tooLarge;
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
 };
 
 const parseJson = <Shape extends z.ZodType>(text: string, shape: Shape, what: string): z.output<Shape> => {
@@ -365,7 +377,7 @@ const parseJson = <Shape extends z.ZodType>(text: string, shape: Shape, what: st
   try {
     json = JSON.parse(text);
   } catch (error) {
-    throw new Problem(
+    throw new ProblemError(
       400,
       text === "" ? `${what} is empty; it must be JSON` : `${what} is not JSON: ${(error as Error).message}`,
     );
@@ -373,19 +385,21 @@ const parseJson = <Shape extends z.ZodType>(text: string, shape: Shape, what: st
   const read = shape.safeParse(json);
   if (read.success) return read.data;
   const [{ path, message }] = read.error.issues as [z.core.$ZodIssue];
-  throw new Problem(400, `${path.length === 0 ? what : path.join(".")}: ${message}`);
+  throw new ProblemError(400, `${path.length === 0 ? what : path.join(".")}: ${message}`);
 };
 
 /** A message as JSON, or as multipart with the parts `json` and `file`. */
 const readMessage = async (c: Context): Promise<UserMessage> => {
   const type = c.req.header("content-type") ?? "";
   if (!type.startsWith("multipart/form-data")) return (await readJson(c, MessageBody)) as UserMessage;
-  const form = await c.req.formData().catch((error: Error) => {
-    throw new Problem(400, `the multipart body cannot be read: ${error.message}`);
+  const body = new Response(await readBytes(c, maxMultipartBytes), { headers: { "content-type": type } });
+  const form = await body.formData().catch((error: unknown) => {
+    throw new ProblemError(400, `the multipart body cannot be read: ${String(error)}`);
   });
   const [json, file] = [form.get("json"), form.get("file")];
-  if (typeof json !== "string") throw new Problem(400, "the part json is missing: it holds the message");
-  if (!(file instanceof File)) throw new Problem(400, "the part file is missing: it holds the bytes, with a filename");
+  if (typeof json !== "string") throw new ProblemError(400, "the part json is missing: it holds the message");
+  if (!(file instanceof File))
+    throw new ProblemError(400, "the part file is missing: it holds the bytes, with a filename");
   const message = parseJson(json, MessageBody, "the part json") as UserMessage;
   return { ...message, attachment: { filename: file.name, bytes: new Uint8Array(await file.arrayBuffer()) } };
 };
@@ -399,7 +413,7 @@ const summary = (chat: Chat) => ({
   openStreams: chat.items.filter((item) => item.by === "bot" && !item.finished && !item.expired).length,
 });
 
-const metrics = ({ world, log, open }: Driver): string => {
+const metrics = ({ world, log, open, residentBytes }: Driver): string => {
   const { bots, connections, chats, turns, waiters } = world.sizes;
   const subscribed = world.bots().filter(({ state }) => state === "subscribed").length;
   const rows: [string, string, number][] = [
@@ -411,7 +425,7 @@ const metrics = ({ world, log, open }: Driver): string => {
     ["openws_gateway_req_ids", "Callback req_ids that still have a meaning.", turns],
     ["openws_gateway_waiters", "API callers that wait for an answer.", waiters],
     ["openws_gateway_log_dropped", "Wire log entries forgotten since the last reset.", log.dropped],
-    ["openws_gateway_resident_bytes", "Resident memory of the process.", process.memoryUsage.rss()],
+    ["openws_gateway_resident_bytes", "Resident memory of the process.", residentBytes],
   ];
   return rows.map(([name, help, value]) => `# HELP ${name} ${help}\n# TYPE ${name} gauge\n${name} ${value}\n`).join("");
 };

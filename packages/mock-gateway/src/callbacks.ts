@@ -112,8 +112,7 @@ const part = (from: Fields, making: Making, inGroup: boolean): Fields => {
   const given = member(from, msgtype);
   const kind = mediaKinds[msgtype];
   if (kind) return { [msgtype]: download(kind, given ?? {}, from["attachment"] as UserMessage["attachment"], making) };
-  if (msgtype === "text" && given && inGroup)
-    return { text: { ...given, content: mention(String(given["content"] ?? ""), making) } };
+  if (msgtype === "text" && given && inGroup) return { text: { ...given, content: mention(given["content"], making) } };
   const items = given?.["msg_item"];
   if (msgtype === "mixed" && Array.isArray(items)) {
     // The mention stands in the first text (GW-MSG-3).
@@ -129,8 +128,8 @@ const part = (from: Fields, making: Making, inGroup: boolean): Fields => {
 };
 
 /** A group delivers what mentions the bot only, as text at the start; a text that begins with any mention is left alone. */
-const mention = (content: string, making: Making): string =>
-  content.startsWith("@") ? content : `@${making.bot.name} ${content}`;
+const mention = (content: unknown, making: Making): unknown =>
+  typeof content !== "string" || content.startsWith("@") ? content : `@${making.bot.name} ${content}`;
 
 const download = (
   kind: MediaKind,

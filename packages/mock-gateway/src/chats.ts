@@ -6,6 +6,7 @@
  * remembered apart from it, since a push depends on that.
  */
 import { quotaPerHour, quotaPerMinute } from "@openws/protocol/frames";
+import { bound } from "./bounded.ts";
 import type { Millis } from "./clock.ts";
 import { Quota } from "./quota.ts";
 import type { Card } from "./session.ts";
@@ -129,11 +130,9 @@ export class Chats {
     if (chat.users.size < maxUsers) chat.users.add(userid);
     this.#known.add(keyOf(chat.bot, chat.chattype, chat.id));
     if (chat.chattype === "group") this.#known.add(groupKey(chat.id));
-    for (const key of this.#known) {
-      if (this.#known.size <= maxKnown) break;
-      this.#known.delete(key);
+    bound(this.#known, maxKnown, () => {
       this.#forgot = true;
-    }
+    });
   }
 
   /** Whether somebody spoke to the bot in this chat; true for all once the memory of it overflowed. */
@@ -157,9 +156,12 @@ export class Chats {
     chat.lastAt = item.at;
     this.grew(chat, item.content?.length ?? 0);
     if (chat.items.length > maxItems) this.grew(chat, -(chat.items.shift()!.content?.length ?? 0));
+    bound(this.#chats, maxChats, (oldest) => {
+      this.#characters -= oldest.characters;
+    });
+    if (this.#characters <= maxCharacters) return;
     for (const [key, oldest] of this.#chats) {
-      if (this.#chats.size <= maxChats && this.#characters <= maxCharacters) break;
-      if (oldest === chat) break;
+      if (oldest === chat || this.#characters <= (maxCharacters / 8) * 7) break;
       this.#chats.delete(key);
       this.#characters -= oldest.characters;
     }

@@ -11,7 +11,9 @@ import type { BotConfig, Gateway, GatewayOptions, ProfileName, SomeSwitches } fr
 import { Switches } from "./switches.ts";
 
 /** The command line was wrong; the message is the one sentence the user gets. */
-class Usage extends Error {}
+class UsageError extends Error {
+  override readonly name = "UsageError";
+}
 
 const help = `The WeCom AI-bot gateway, offline: chat with your bot, test it, break its connection.
 
@@ -57,7 +59,7 @@ const main = async (args: string[], env: NodeJS.ProcessEnv): Promise<number> => 
   }
   const [command = "serve", ...rest] = positionals;
   if (command !== "serve" || rest.length > 0)
-    throw new Usage(`there is no command "${positionals.join(" ")}"; the command is serve`);
+    throw new UsageError(`there is no command "${positionals.join(" ")}"; the command is serve`);
 
   const twin = (name: string): string | undefined => env[`OPENWS_GATEWAY_${name}`] || undefined;
   const gateway = await startGateway(
@@ -70,8 +72,10 @@ const main = async (args: string[], env: NodeJS.ProcessEnv): Promise<number> => 
       seed: values.seed ?? twin("SEED"),
     }),
   );
+  // Listened for before "ready" is said: a script may send the signal the moment it reads it.
+  const ending = signalled();
   announce(gateway, values.json ?? twin("JSON") === "1", values.bot ?? words(twin("BOT")));
-  await signalled();
+  await ending;
   await gateway.stop();
   return 0;
 };
@@ -81,7 +85,7 @@ const readArgs = (args: string[]) => {
     return parseArgs({ args, options, allowPositionals: true });
   } catch (error) {
     // parseArgs explains how to pass positionals that look like flags; the first sentence is the one that helps.
-    throw new Usage((error as Error).message.split(". ")[0]!);
+    throw new UsageError((error as Error).message.split(". ", 1).join());
   }
 };
 
@@ -105,13 +109,13 @@ const readOptions = ({ listen, bots, profile, set, latency, seed }: Given): Gate
 
 const readBot = (text: string): BotConfig => {
   const [id, secret, ...name] = text.split(":");
-  if (!id || !secret) throw new Usage(`--bot must be ID:SECRET or ID:SECRET:NAME`);
+  if (!id || !secret) throw new UsageError(`--bot must be ID:SECRET or ID:SECRET:NAME`);
   return name.length === 0 ? { id, secret } : { id, secret, name: name.join(":") };
 };
 
 const readProfile = (text: string): ProfileName => {
   const name = profileNames.find((known) => known === text);
-  if (!name) throw new Usage(`--profile must be one of ${profileNames.join(", ")}, not "${text}"`);
+  if (!name) throw new UsageError(`--profile must be one of ${profileNames.join(", ")}, not "${text}"`);
   return name;
 };
 
@@ -120,23 +124,25 @@ const readSwitches = (texts: readonly string[]): SomeSwitches => {
   for (const text of texts) {
     const [name, value] = split(text);
     const shape = (Switches.shape as Record<string, (typeof Switches.shape)[keyof typeof Switches.shape]>)[name];
-    if (!shape) throw new Usage(`--set: there is no switch "${name}"; --help lists them`);
+    if (!shape) throw new UsageError(`--set: there is no switch "${name}"; --help lists them`);
     const read = shape.safeParse(value);
     if (!read.success)
-      throw new Usage(`--set ${name}: "${value}" will not do; ${switchTable[name as keyof typeof switchTable].what}`);
+      throw new UsageError(
+        `--set ${name}: "${value}" will not do; ${switchTable[name as keyof typeof switchTable].what}`,
+      );
     switches[name] = read.data;
   }
-  return switches as SomeSwitches;
+  return switches;
 };
 
 const split = (text: string): [name: string, value: string] => {
   const at = text.indexOf("=");
-  if (at < 1) throw new Usage(`--set must be SWITCH=VALUE, not "${text}"`);
+  if (at < 1) throw new UsageError(`--set must be SWITCH=VALUE, not "${text}"`);
   return [text.slice(0, at), text.slice(at + 1)];
 };
 
 const readLatency = (text: string): number => {
-  if (!/^\d{1,7}$/.test(text)) throw new Usage(`--latency must be milliseconds such as 0 or 250, not "${text}"`);
+  if (!/^\d{1,7}$/.test(text)) throw new UsageError(`--latency must be milliseconds such as 0 or 250, not "${text}"`);
   return Number(text);
 };
 
@@ -147,7 +153,7 @@ const announce = ({ url, consoleUrl, apiUrl }: Gateway, json: boolean, bots: rea
     process.stdout.write(`${JSON.stringify({ ready: true, url, console: consoleUrl, api: apiUrl })}\n`);
     return;
   }
-  const [id, secret] = bots[0]?.split(":") ?? ["my-bot", "any-secret"];
+  const [id = "", secret = ""] = bots[0]?.split(":") ?? ["my-bot", "any-secret"];
   process.stdout.write(
     `ready\n  page  ${consoleUrl}\n  api   ${apiUrl}\n\n` +
       `for your bot${bots.length === 0 ? " (any id and secret will do)" : ""}:\n` +
@@ -165,7 +171,7 @@ const complain = (message: string): void => void process.stderr.write(`openws-ga
 try {
   process.exitCode = await main(process.argv.slice(2), process.env);
 } catch (error) {
-  if (error instanceof Usage || error instanceof RangeError) {
+  if (error instanceof UsageError || error instanceof RangeError) {
     complain(`${error.message} (see --help)`);
     process.exitCode = 2;
   } else if (error instanceof ListenError) {

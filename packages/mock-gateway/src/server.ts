@@ -11,8 +11,7 @@ import type { Duplex } from "node:stream";
 import { getRequestListener } from "@hono/node-server";
 import type { Hono } from "hono";
 import { WebSocketServer, type RawData, type WebSocket } from "ws";
-import type { Answer, CallId, WorldEffect, WorldInput } from "./world.ts";
-import { World, type WorldOptions } from "./world.ts";
+import { World, type Answer, type CallId, type WorldEffect, type WorldInput, type WorldOptions } from "./world.ts";
 import { WireLog, type WireLogBounds } from "./wirelog.ts";
 
 /** A port could not be had; the message says which and what to do. */
@@ -88,6 +87,10 @@ export class Driver {
   /** How many sockets are open, refused ones excluded. */
   get open(): number {
     return this.#lines.size;
+  }
+
+  get residentBytes(): number {
+    return process.memoryUsage.rss();
   }
 
   stop(): void {
@@ -167,10 +170,11 @@ export interface Listening {
 
 /** Opens the port. Rejects with {@link ListenError} when it cannot be had. */
 export const listen = async (driver: Driver, api: Hono, host: string, port: number): Promise<Listening> => {
+  const answer = getRequestListener(api.fetch, { overrideGlobalObjects: false });
   const server: Server = createServer(
     // A client that dribbles its request head holds a socket for ten seconds, no longer.
     { headersTimeout: 10_000, requestTimeout: 120_000, connectionsCheckingInterval: 5_000 },
-    getRequestListener(api.fetch, { overrideGlobalObjects: false }),
+    (request, response) => void answer(request, response),
   );
   const wss = new WebSocketServer({ noServer: true, maxPayload: maxFrameBytes, skipUTF8Validation: false });
   server.on("upgrade", (request, socket, head) => {
@@ -192,7 +196,9 @@ export const listen = async (driver: Driver, api: Hono, host: string, port: numb
     close: async () => {
       driver.stop();
       wss.close();
-      const closed = new Promise((resolve) => server.close(resolve));
+      const closed = new Promise<void>((resolve) => {
+        server.close(() => resolve());
+      });
       server.closeAllConnections();
       await closed;
     },

@@ -82,7 +82,13 @@ export class Uploads {
     const uploadId = this.#chance.id(32);
     const { filename, totalSize, totalChunks, md5 } = plan;
     this.#sessions.set(uploadId, {
-      ...{ bot, kind, filename, totalSize, totalChunks, md5, openedAt: now },
+      bot,
+      kind,
+      filename,
+      totalSize,
+      totalChunks,
+      md5,
+      openedAt: now,
       chunks: new Map(),
       bytes: 0,
       file: undefined,

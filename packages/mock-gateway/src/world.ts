@@ -14,6 +14,7 @@
 import { cmd, maxContentBytes, maxFeedbackIdBytes } from "@openws/protocol/frames";
 import { behaviours, type BehaviourId } from "./behaviours.ts";
 import { eventBody, messageBody, wordsOf, type Making, type UserEvent, type UserMessage } from "./callbacks.ts";
+import { bound, keepNewest } from "./bounded.ts";
 import { refuseCard } from "./cards.ts";
 import { Chance } from "./chance.ts";
 import { Chats, type BotItem, type Chat, type Via } from "./chats.ts";
@@ -242,9 +243,11 @@ interface Verdict {
   readonly note?: string;
   readonly body?: Fields;
   /** Runs when the ack is on its way: until then the frame counts as in flight. */
-  readonly then?: () => void;
+  readonly sent?: () => void;
 }
 
+/** 2026-01-01T00:00:00Z. */
+const defaultEpochMs = 1_767_225_600_000;
 const maxTurns = 50_000;
 const maxStreamsPerTurn = 100;
 const maxUnanswered = 100;
@@ -267,6 +270,8 @@ export class World {
   #logSeq = 0;
   readonly #bots = new Map<string, Bot>();
   #closedToStrangers = false;
+  /** When req_ids that are too old are looked for again, world clock. */
+  #sweepAt: Millis = 0;
   readonly #connections = new Map<number, Connection>();
   readonly #turns = new Map<string, Turn>();
   readonly #responseUrls = new Map<string, { turn: Turn; used: boolean }>();
@@ -275,7 +280,7 @@ export class World {
 
   constructor(options: WorldOptions = {}) {
     this.#options = options;
-    this.#clock = new Clock(options.epochMs ?? Date.UTC(2026, 0, 1));
+    this.#clock = new Clock(options.epochMs ?? defaultEpochMs);
     this.#chance = new Chance(options.seed ?? 1);
     this.#media = new Media(this.#chance);
     this.#uploads = new Uploads(this.#chance, this.#media);
@@ -390,7 +395,7 @@ export class World {
       case "abandon":
         return this.#abandon(input.call);
       case "add-bot":
-        return void this.#configure(input.bot);
+        return this.#configure(input.bot);
       case "remove-bot":
         return this.#remove(input.bot);
       case "advance":
@@ -410,9 +415,20 @@ export class World {
   }: WorldInput & { type: "opened" }): void {
     if (this.#connections.has(n)) return;
     const connection: Connection = {
-      ...{ session: new Session(n), origin, address, openedAt: this.#clock.world },
-      ...{ heardAt: this.#clock.transport, lastFrameAt: null, framesIn: 0, framesOut: 0 },
-      ...{ ackAt: 0, chunksInFlight: 0, silent: false, idle: undefined, pinging: undefined, ending: undefined },
+      session: new Session(n),
+      origin,
+      address,
+      openedAt: this.#clock.world,
+      heardAt: this.#clock.transport,
+      lastFrameAt: null,
+      framesIn: 0,
+      framesOut: 0,
+      ackAt: 0,
+      chunksInFlight: 0,
+      silent: false,
+      idle: undefined,
+      pinging: undefined,
+      ending: undefined,
     };
     this.#connections.set(n, connection);
     this.#logSocket(connection, `opened from ${address}`);
@@ -440,7 +456,7 @@ export class World {
     if (act.type === "subscribe") {
       // Nothing about a subscription changes before its ack (GW-KICK-4): it is decided when the ack is due.
       const decide = (): void =>
-        this.#answer(connection, act.reqId, command, this.#subscribe(connection, act), entry, 0);
+        this.#answer(connection, act.reqId, command, this.#subscribe(connection, act), entry, "now");
       const { subscribeLatencyMs } = this.switches;
       if (subscribeLatencyMs === 0) decide();
       else this.#clock.after(subscribeLatencyMs, decide);
@@ -532,7 +548,7 @@ export class World {
     session.subscribed(bot.id);
     return {
       why: "ok",
-      then: () => {
+      sent: () => {
         if (before && before !== connection) this.#kickOut(bot, before, undefined);
         this.#answerBotWaiters(bot);
         if (this.switches.redeliverUnanswered && before !== connection) this.#redeliver(bot);
@@ -543,7 +559,8 @@ export class World {
   #respond(connection: Connection, reqId: string, content: Content): Verdict {
     const turn = this.#turns.get(reqId);
     if (!turn || turn.bot !== this.#botOf(connection)) return { why: "reply.invalid-req-id" };
-    if (turn.kind === "event") return { why: "reply.invalid-req-id", note: `the req_id of ${turn.eventtype}` };
+    if (turn.kind === "event")
+      return { why: "reply.invalid-req-id", note: `the req_id of ${turn.eventtype ?? "an event"}` };
     if (this.#clock.world - turn.at > this.switches.replyWindowMs) return { why: "reply.expired" };
     if (turn.connection !== connection.session.n && this.switches.oldReqIdAfterReconnect === "refuse")
       return { why: "reply.old-connection" };
@@ -586,7 +603,7 @@ export class World {
     this.#noticed(chat, item);
     const open = stream;
     open.pendingAcks++;
-    return { why: "ok", then: () => void open.pendingAcks-- };
+    return { why: "ok", sent: () => void open.pendingAcks-- };
   }
 
   #welcome(connection: Connection, reqId: string, content: Content): Verdict {
@@ -634,7 +651,7 @@ export class World {
     const taken = this.#uploads.chunk(this.#clock.world, bot.id, act.uploadId, act.index, act.data, this.switches);
     if ("refused" in taken) return refusal(taken);
     connection.chunksInFlight++;
-    return { why: taken.repeated ? "upload.repeated-chunk" : "ok", then: () => void connection.chunksInFlight-- };
+    return { why: taken.repeated ? "upload.repeated-chunk" : "ok", sent: () => void connection.chunksInFlight-- };
   }
 
   /** One POST of markdown or a card within an hour; later, or again, 60140 (GW-PUSH-15). */
@@ -700,7 +717,7 @@ export class World {
     if (this.switches.uniqueTaskId && bot.taskIds.has(taskId))
       return { refused: "card.task-id-used", note: `task_id ${taskId}` };
     bot.taskIds.add(taskId);
-    if (bot.taskIds.size > maxTaskIds) for (const oldest of bot.taskIds) return void bot.taskIds.delete(oldest);
+    bound(bot.taskIds, maxTaskIds);
     return undefined;
   }
 
@@ -720,16 +737,14 @@ export class World {
       content.feedbackId !== undefined &&
       (!this.switches.traceFeedbackOnly || content.feedbackId.startsWith("trace_"));
     const item: BotItem = {
-      ...{
-        by: "bot",
-        seq: this.#chats.nextSeq(),
-        at: this.#clock.world,
-        via,
-        kind: content.kind,
-        reqId,
-        finished: content.kind !== "stream",
-        frames: 0,
-      },
+      by: "bot",
+      seq: this.#chats.nextSeq(),
+      at: this.#clock.world,
+      via,
+      kind: content.kind,
+      reqId,
+      finished: content.kind !== "stream",
+      frames: 0,
       ...(content.kind === "stream"
         ? { streamId: content.id }
         : "content" in content
@@ -828,8 +843,14 @@ export class World {
     );
     const words = wordsOf(turn.body);
     this.#chats.add(chat, {
-      ...{ by: "user", seq: this.#chats.nextSeq(), at: this.#clock.world, userid, msgtype: message.msgtype },
-      ...{ msgid: turn.msgid, reqId: turn.reqId, delivered: reason === undefined },
+      by: "user",
+      seq: this.#chats.nextSeq(),
+      at: this.#clock.world,
+      userid,
+      msgtype: message.msgtype,
+      msgid: turn.msgid,
+      reqId: turn.reqId,
+      delivered: reason === undefined,
       ...(words === undefined ? {} : { content: words }),
     });
     if (reason === undefined) {
@@ -855,8 +876,15 @@ export class World {
     );
     if (chat)
       this.#chats.add(chat, {
-        ...{ by: "user", seq: this.#chats.nextSeq(), at: this.#clock.world, userid: userid!, msgtype: "event" },
-        ...{ eventtype: event.eventtype, msgid: turn.msgid, reqId: turn.reqId, delivered: reason === undefined },
+        by: "user",
+        seq: this.#chats.nextSeq(),
+        at: this.#clock.world,
+        userid: userid!,
+        msgtype: "event",
+        eventtype: event.eventtype,
+        msgid: turn.msgid,
+        reqId: turn.reqId,
+        delivered: reason === undefined,
       });
     this.#tell(turn, chat, call, waitMs, reason);
   }
@@ -878,28 +906,28 @@ export class World {
     const connection = bot.live;
     const origin = connection?.origin ?? "http://127.0.0.1";
     const making: Making = {
-      ...{ bot, now, origin, msgid: msgid ?? this.#msgid(), createTime: this.switches.messageCreateTime },
+      bot,
+      now,
+      origin,
+      msgid: msgid ?? this.#msgid(),
+      createTime: this.switches.messageCreateTime,
       responseUrl:
         responseCode === undefined ? undefined : `${origin}/cgi-bin/aibot/response?response_code=${responseCode}`,
       offer: (file) => this.#media.offer(now, file, this.switches),
     };
     const turn: Turn = {
-      ...{
-        reqId: this.#chance.id(24),
-        msgid: making.msgid,
-        bot,
-        kind: eventtype === undefined ? "message" : "event",
-        eventtype,
-      },
-      ...{
-        chat,
-        userid,
-        at: now,
-        connection: connection?.session.n ?? 0,
-        body: compose(making),
-        answered: false,
-        streams: undefined,
-      },
+      reqId: this.#chance.id(24),
+      msgid: making.msgid,
+      bot,
+      kind: eventtype === undefined ? "message" : "event",
+      eventtype,
+      chat,
+      userid,
+      at: now,
+      connection: connection?.session.n ?? 0,
+      body: compose(making),
+      answered: false,
+      streams: undefined,
     };
     if (held || !connection) return turn;
     this.#remember(turn);
@@ -912,9 +940,12 @@ export class World {
   /** Keeps a req_id for twice its window, so that a late reply is told from an invented one. */
   #remember(turn: Turn): void {
     this.#turns.set(turn.reqId, turn);
-    const before = this.#clock.world - 2 * this.switches.replyWindowMs;
-    for (const [reqId, oldest] of this.#turns) {
-      if (this.#turns.size <= maxTurns && oldest.at >= before) break;
+    bound(this.#turns, maxTurns);
+    if (turn.at < this.#sweepAt) return;
+    this.#sweepAt = turn.at + 60_000;
+    const before = turn.at - 2 * this.switches.replyWindowMs;
+    for (const [reqId, { at }] of this.#turns) {
+      if (at >= before) break;
       this.#turns.delete(reqId);
     }
   }
@@ -1015,13 +1046,25 @@ export class World {
   /** The observed order: the event at once, pings acked all the same, the cut later (GW-KICK-4 … GW-KICK-8). */
   #kickOut(bot: Bot, connection: Connection, closeAfterMs: Millis | "never" | undefined): void {
     const turn: Turn = {
-      ...{ reqId: this.#chance.id(24), msgid: this.#msgid(), bot, kind: "event", eventtype: "disconnected_event" },
-      ...{ chat: undefined, userid: undefined, at: this.#clock.world, connection: connection.session.n },
-      ...{ body: {}, answered: false, streams: undefined },
+      reqId: this.#chance.id(24),
+      msgid: this.#msgid(),
+      bot,
+      kind: "event",
+      eventtype: "disconnected_event",
+      chat: undefined,
+      userid: undefined,
+      at: this.#clock.world,
+      connection: connection.session.n,
+      body: {},
+      answered: false,
+      streams: undefined,
     };
     const body = {
-      ...{ msgid: turn.msgid, create_time: Math.floor(turn.at / 1000), aibotid: bot.id },
-      ...{ msgtype: "event", event: { eventtype: "disconnected_event" } },
+      msgid: turn.msgid,
+      create_time: Math.floor(turn.at / 1000),
+      aibotid: bot.id,
+      msgtype: "event",
+      event: { eventtype: "disconnected_event" },
     };
     this.#remember(turn);
     this.#callback(connection, { ...turn, body }, "kick.event");
@@ -1134,7 +1177,10 @@ export class World {
   #configure(config: BotConfig): void {
     this.#closedToStrangers = true;
     const bot = this.#bots.get(config.id);
-    if (!bot) return void this.#bots.set(config.id, newBot(config, true));
+    if (!bot) {
+      this.#bots.set(config.id, newBot(config, true));
+      return;
+    }
     bot.configured = true;
     bot.secret = config.secret;
     bot.name = config.name ?? bot.name;
@@ -1155,7 +1201,7 @@ export class World {
   }
 
   #reset(): void {
-    for (const n of [...this.#connections.keys()]) this.#cut(n, "reset");
+    for (const n of this.#connections.keys()) this.#cut(n, "reset");
     for (const waiter of this.#waiters.values()) {
       waiter.told.timedOut = true;
       this.#settle(waiter);
@@ -1194,7 +1240,7 @@ export class World {
     command: string | null,
     verdict: Verdict,
     entry: LogEntry | undefined,
-    latencyMs: Millis,
+    latencyMs: Millis | "now",
   ): void {
     const { why, body } = verdict;
     const errcode = this.#errcode(why);
@@ -1211,8 +1257,9 @@ export class World {
           errcode,
           ...(command === null ? {} : { acks: command }),
         });
-      verdict.then?.();
+      verdict.sent?.();
     };
+    if (latencyMs === "now") return send();
     const at = Math.max(this.#clock.transport + latencyMs, connection.ackAt);
     if (at <= this.#clock.transport) return send();
     connection.ackAt = at;
@@ -1253,19 +1300,15 @@ export class World {
   #log(connection: Connection, dir: LogEntry["dir"], text: string): LogEntry | undefined {
     if (this.#options.log === false) return undefined;
     const entry: LogEntry = {
-      ...{
-        seq: ++this.#logSeq,
-        at: this.#clock.world,
-        transportAt: this.#clock.transport,
-        connection: connection.session.n,
-      },
-      ...{
-        bot: connection.session.bot ?? null,
-        dir,
-        text: dir === "in" ? maskSecret(text) : text,
-        cmd: null,
-        reqId: null,
-      },
+      seq: ++this.#logSeq,
+      at: this.#clock.world,
+      transportAt: this.#clock.transport,
+      connection: connection.session.n,
+      bot: connection.session.bot ?? null,
+      dir,
+      text: dir === "in" ? maskSecret(text) : text,
+      cmd: null,
+      reqId: null,
     };
     this.#effects.push({ type: "log", entry });
     return entry;
@@ -1295,21 +1338,29 @@ const errcodeSwitches = new Set([
 const singleOnly = new Set(["image", "voice", "file", "video"]);
 
 const newBot = ({ id, secret, name }: BotConfig, configured: boolean): Bot => ({
-  ...{ id, name: name ?? id, secret, configured, live: undefined, subscribedAt: null, reason: null },
-  ...{ subscribes: [], throttledUntil: 0, taskIds: new Set(), unanswered: new Map(), interactions: new Map() },
+  id,
+  name: name ?? id,
+  secret,
+  configured,
+  live: undefined,
+  subscribedAt: null,
+  reason: null,
+  subscribes: [],
+  throttledUntil: 0,
+  taskIds: new Set(),
+  unanswered: new Map(),
+  interactions: new Map(),
 });
 
 const botView = ({ id, name, live, configured, subscribedAt, reason }: Bot): BotView => ({
-  ...{ id, name, state: live ? "subscribed" : "offline", configured },
-  ...{ connection: live?.session.n ?? null, subscribedAt: live ? subscribedAt : null, reason },
+  id,
+  name,
+  state: live ? "subscribed" : "offline",
+  configured,
+  connection: live?.session.n ?? null,
+  subscribedAt: live ? subscribedAt : null,
+  reason,
 });
-
-/** Sets an entry as the youngest and drops the oldest beyond `max`. */
-const keepNewest = <Key, Value>(map: Map<Key, Value>, key: Key, value: Value, max: number): void => {
-  map.delete(key);
-  map.set(key, value);
-  if (map.size > max) for (const oldest of map.keys()) return void map.delete(oldest);
-};
 
 /** Cuts to so many bytes of UTF-8, on a character. */
 const truncate = (text: string, bytes: number): string => {

@@ -3,41 +3,117 @@
  * and what is known to come out differently with it.
  *
  * A difference is a defect or a gap of the client, never of the mock: it says where in the client's own source the cause
- * is, and how the scenario then fails. A scenario that comes out right although a difference is listed fails, too.
+ * is, and how the scenario then fails. A scenario that comes out right although a difference is listed fails, too; so
+ * docs/clients.md, which is made from this table, says what was seen.
+ *
+ * The environments of the Python clients and the program on the Rust one are made by `.ci/run python` and `.ci/run rust`,
+ * under keys that are the same there and here.
  */
-import { fileURLToPath } from "node:url";
-import type { Command } from "./witness.ts";
+import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, readFileSync } from "node:fs";
+import { homedir } from "node:os";
+import { join } from "node:path";
+
+/** A program and its arguments. */
+export interface Command {
+  readonly file: string;
+  readonly args: readonly string[];
+}
 
 /** How a scenario comes out with a client, where that is not as it should. */
 export interface Difference {
-  /** `lacks`: the client has no function for it. `wrong`: it has one that does not work. */
+  /** `lacks`: the client has no function for it. `wrong`: it does the wrong thing by itself. */
   readonly kind: "lacks" | "wrong";
   /** What the failure of the scenario says. */
   readonly shows: RegExp;
-  /** One sentence for readers of docs/clients.md. */
+  /** One sentence for readers of docs/clients.md: what is seen, and where in the client it comes from. */
   readonly what: string;
 }
 
 /** One client. */
 export interface Client {
-  /** As its registry knows it. */
+  /** What is installed, by the registry's names: `name version`. */
   readonly name: string;
-  readonly version: string;
   readonly registry: string;
   readonly language: string;
-  /** The bot program, or why it cannot run on this machine. */
-  command(): Command | { cannotRun: string };
+  /** True where the client cannot dial ws://, so that it needs TLS and our certificate. */
+  readonly wssOnly?: true;
+  /** The bot program, or why it cannot run here. */
+  command(): Command | { readonly cannotRun: string };
   /** By the name of the scenario. */
   readonly differences: Readonly<Partial<Record<string, Difference>>>;
 }
 
-const bot = (path: string): string => fileURLToPath(new URL(`bots/${path}`, import.meta.url));
+/** Where the gate keeps what is costly to make. */
+const cache = join(process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache"), "openws-ci");
+const bots = join(import.meta.dirname, "bots");
+const lanes = join(import.meta.dirname, "../../lanes");
+
+const python = (name: string) => (): Command | { cannotRun: string } => {
+  const interpreter = process.env[`OPENWS_PYTHON_${name.toUpperCase()}`] ?? cachedInterpreter(name);
+  if (!interpreter) return { cannotRun: "no environment has been made for it; `.ci/run python` makes it" };
+  return { file: interpreter, args: [join(bots, `python_${name}.py`)] };
+};
+
+const cachedInterpreter = (name: string): string | undefined => {
+  let version: string;
+  try {
+    version = execFileSync("python3", ["--version"], { encoding: "utf8", stdio: "pipe" }).trim();
+  } catch {
+    return undefined;
+  }
+  const rows = readFileSync(join(lanes, "python/clients.txt"), "utf8").split("\n");
+  const packages = rows.find((row) => row.startsWith(`${name} `))!.slice(name.length + 1);
+  const key = createHash("sha256").update(`${version} ${packages}`).digest("hex").slice(0, 16);
+  const folder = join(cache, `python-${name}-${key}`);
+  return existsSync(join(folder, ".complete")) ? join(folder, "bin/python") : undefined;
+};
 
 export const nodeOfficial: Client = {
-  name: "@wecom/aibot-node-sdk",
-  version: "1.0.7",
+  name: "@wecom/aibot-node-sdk 1.0.7",
   registry: "npm",
   language: "Node",
-  command: () => ({ file: process.execPath, args: [bot("node_official.ts")] }),
+  command: () => ({ file: process.execPath, args: [join(bots, "node_official.ts")] }),
   differences: {},
 };
+
+export const pythonOfficial: Client = {
+  name: "wecom-aibot-python-sdk 1.0.2",
+  registry: "PyPI",
+  language: "Python",
+  wssOnly: true,
+  command: python("official"),
+  differences: {
+  },
+};
+
+export const pythonCommunity: Client = {
+  name: "wecom-aibot-sdk 1.0.8",
+  registry: "PyPI",
+  language: "Python",
+  command: python("community"),
+  differences: {},
+};
+
+export const pythonFramework: Client = {
+  name: "wecom-ai-bot-ws-svr 0.1.0 on wecom-aibot-sdk-python 0.1.7",
+  registry: "PyPI",
+  language: "Python",
+  command: python("framework"),
+  differences: {},
+};
+
+export const rustCommunity: Client = {
+  name: "wecom-aibot-rust-sdk 1.0.2",
+  registry: "crates.io",
+  language: "Rust",
+  command: () => {
+    const program = process.env["OPENWS_RUST_WITNESS"];
+    return program ? { file: program, args: [] } : { cannotRun: "the bot on it is not built; `.ci/run rust` builds it" };
+  },
+  differences: {},
+};
+
+/** All of them, in the order of docs/clients.md. */
+export const clients: readonly Client[] = [nodeOfficial, pythonOfficial, pythonCommunity, pythonFramework, rustCommunity];

@@ -3,54 +3,41 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { leftOut } from "../../../../tools/left-out.ts";
 import { startGateway } from "../../src/index.ts";
 import type { Client } from "./clients.ts";
-import { scenarios, type Scenario, type Stage } from "./scenarios.ts";
+import { scenarios, type Stage } from "./scenarios.ts";
+import { openTlsFront } from "./tls-front.ts";
 import { Witness } from "./witness.ts";
-
-/** How a scenario came out: as it should, or the difference that was seen. */
-export type Outcome = "right" | "lacks" | "wrong";
 
 const bot = { id: "aib-witness", secret: "a-secret-of-the-witness" };
 
-/**
- * Call it at the top of a test file.
- *
- * @param outcomes is told each scenario's outcome, for docs/clients.md
- */
-export function judge(client: Client, outcomes?: (scenario: Scenario, outcome: Outcome) => void): void {
-  describe(`${client.name} ${client.version}`, () => {
+/** Call it at the top of a test file. */
+export function judge(client: Client): void {
+  describe(client.name, () => {
     const command = client.command();
+    const started = new AsyncDisposableStack();
     let stage: Stage;
 
     beforeAll(async () => {
       if ("cannotRun" in command) return;
-      const gateway = await startGateway({ bots: [bot], latencyMs: 20 });
-      stage = { gateway, bot: bot.id, witness: new Witness(command, gateway, bot) };
+      const gateway = started.use(await startGateway({ bots: [bot], latencyMs: 20 }));
+      const door = client.wssOnly ? started.use(await openTlsFront(gateway.url)) : gateway;
+      const witness = started.use(new Witness(command, gateway, bot, door));
+      stage = { gateway, bot: bot.id, witness };
     });
-    afterAll(async () => {
-      if ("cannotRun" in command) return;
-      await stage.witness[Symbol.asyncDispose]();
-      await stage.gateway.stop();
-    });
+    afterAll(() => started.disposeAsync());
     beforeEach((context) => {
       if ("cannotRun" in command) leftOut(context, `${client.name} against the mock gateway`, command.cannotRun);
     });
 
-    for (const scenario of scenarios) {
-      const difference = client.differences[scenario.name];
-      const title = difference ? `${scenario.title}: not this client. ${difference.what}` : scenario.title;
-      test(title, { timeout: 40_000 }, async () => {
+    for (const { name, title, play } of scenarios) {
+      const difference = client.differences[name];
+      test(difference ? `${title}? Not this client. ${difference.what}` : title, { timeout: 40_000 }, async () => {
         await stage.witness.subscribed;
-        if (!difference) {
-          await scenario.play(stage);
-          outcomes?.(scenario, "right");
-          return;
-        }
-        const failure = await scenario.play(stage).then(
-          () => "nothing: it came out right, so the difference has to go",
+        if (!difference) return play(stage);
+        const failure = await play(stage).then(
+          () => "it came out right, so the difference has to go",
           (error: unknown) => (error as Error).message,
         );
         expect(failure).toMatch(difference.shows);
-        outcomes?.(scenario, difference.kind);
       });
     }
   });

@@ -7,11 +7,11 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { createInterface } from "node:readline";
 import type { BotView, Gateway } from "../../src/index.ts";
+import type { Command } from "./clients.ts";
 
-/** What to run. */
-export interface Command {
-  readonly file: string;
-  readonly args: readonly string[];
+/** Where a bot program dials, and what it needs to know for that. */
+export interface Door {
+  readonly url: string;
   readonly env?: Readonly<Record<string, string>>;
 }
 
@@ -26,13 +26,13 @@ export class Witness implements AsyncDisposable {
   readonly #logs: string[] = [];
   readonly #listeners = new Set<() => void>();
 
-  /** Starts a bot program; `url` is what it dials, when not the gateway's own. */
-  constructor(command: Command, gateway: Gateway, bot: { id: string; secret: string }, url: string = gateway.url) {
+  /** Starts a bot program, which dials the gateway itself or a door before it. */
+  constructor(command: Command, gateway: Gateway, bot: { id: string; secret: string }, door: Door = gateway) {
     // A proxy that this machine needs for the registries would also be dialled for 127.0.0.1.
     const local = { NO_PROXY: "127.0.0.1,localhost", no_proxy: "127.0.0.1,localhost", PYTHONUNBUFFERED: "1" };
-    const identity = { WECOM_BOT_ID: bot.id, WECOM_BOT_SECRET: bot.secret, WECOM_BOT_WS_URL: url };
+    const identity = { WECOM_BOT_ID: bot.id, WECOM_BOT_SECRET: bot.secret, WECOM_BOT_WS_URL: door.url };
     this.#child = spawn(command.file, [...command.args], {
-      env: { ...process.env, ...local, ...identity, ...command.env },
+      env: { ...process.env, ...local, ...identity, ...door.env },
       stdio: ["ignore", "pipe", "pipe"],
     });
     createInterface({ input: this.#child.stdout! }).on("line", (line) => {

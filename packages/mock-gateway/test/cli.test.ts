@@ -1,0 +1,97 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createServer } from "node:net";
+import type { AddressInfo } from "node:net";
+import { fileURLToPath } from "node:url";
+import { expect, test } from "vitest";
+
+const cli = fileURLToPath(new URL("../src/cli.ts", import.meta.url));
+
+const run = (args: string[], env: Record<string, string> = {}) => {
+  const child = spawn(process.execPath, [cli, ...args], {
+    env: { PATH: process.env["PATH"] ?? "", ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let [out, err] = ["", ""];
+  child.stdout.on("data", (data: Buffer) => (out += data.toString()));
+  child.stderr.on("data", (data: Buffer) => (err += data.toString()));
+  const ended = once(child, "close").then(([code]) => ({ code: code as number, out, err }));
+  const firstLine = async (): Promise<string> => {
+    while (!out.includes("\n")) await Promise.race([once(child.stdout, "data"), ended]);
+    return out.split("\n")[0]!;
+  };
+  return { child, ended, firstLine };
+};
+
+test("--json prints one line that says where it listens; SIGTERM and SIGINT end it with 0", async () => {
+  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    const { child, ended, firstLine } = run([
+      "--json",
+      "--listen",
+      "127.0.0.1:0",
+      "--latency",
+      "0",
+      "--bot",
+      "b:s:Bob",
+    ]);
+    const { ready, url, api, console: page } = JSON.parse(await firstLine());
+    expect(ready).toBe(true);
+    expect([url, api, page].join(" ")).toMatch(
+      /^ws:\/\/127\.0\.0\.1:(\d+) http:\/\/127\.0\.0\.1:\1\/api http:\/\/127\.0\.0\.1:\1\/$/,
+    );
+    expect(await (await fetch(`${api}/bots`)).json()).toMatchObject([{ id: "b", name: "Bob" }]);
+    child.kill(signal);
+    expect(await ended).toMatchObject({ code: 0, err: "" });
+  }
+});
+
+test("without --json it says ready and prints the lines to paste; the environment stands in for flags", async () => {
+  const { child, ended, firstLine } = run(["serve"], {
+    OPENWS_GATEWAY_LISTEN: "127.0.0.1:0",
+    OPENWS_GATEWAY_BOT: "b:s",
+    OPENWS_GATEWAY_SET: "quota=off idleMs=never",
+    OPENWS_GATEWAY_PROFILE: "strict",
+  });
+  expect(await firstLine()).toBe("ready");
+  child.kill();
+  const { code, out } = await ended;
+  expect(code).toBe(0);
+  expect(out).toMatch(/export WECOM_BOT_ID=b\n\s*export WECOM_BOT_SECRET=s\n\s*export WECOM_BOT_WS_URL=ws:\/\/127/);
+});
+
+test("--help and --version print and end with 0", async () => {
+  expect(await run(["--help"]).ended).toMatchObject({ code: 0, out: expect.stringContaining("usage: openws-gateway") });
+  expect(await run(["--version"]).ended).toMatchObject({ code: 0, out: expect.stringMatching(/^\d+\.\d+\.\d+\n$/) });
+});
+
+test("wrong usage ends with 2 and one sentence on standard error", async () => {
+  const cases: [string[], RegExp][] = [
+    [["--nonsense"], /Unknown option '--nonsense'/],
+    [["dance"], /there is no command "dance"/],
+    [["--listen", "nowhere"], /"nowhere" is no address to listen on/],
+    [["--latency", "soon"], /--latency must be milliseconds/],
+    [["--bot", "only-an-id"], /--bot must be ID:SECRET/],
+    [["--profile", "wild"], /--profile must be one of observed/],
+    [["--set", "quotta=off"], /there is no switch "quotta"/],
+    [["--set", "quota=maybe"], /--set quota: "maybe" will not do/],
+    [["--set", "quota"], /--set must be SWITCH=VALUE/],
+  ];
+  await Promise.all(
+    cases.map(async ([args, message]) => {
+      const { code, out, err } = await run(args).ended;
+      expect({ args, code, out, lines: err.trim().split("\n").length }).toEqual({ args, code: 2, out: "", lines: 1 });
+      expect(err).toMatch(message);
+    }),
+  );
+});
+
+test("a port in use ends with 2 and says which one and what to do", async () => {
+  const other = createServer().listen(0, "127.0.0.1");
+  await once(other, "listening");
+  const { port } = other.address() as AddressInfo;
+  const { code, err } = await run(["--listen", `127.0.0.1:${port}`]).ended;
+  other.close();
+  expect(code).toBe(2);
+  expect(err).toMatch(new RegExp(`port ${port} on 127\\.0\\.0\\.1 is in use: .*--listen`));
+  expect(err.trim().split("\n")).toHaveLength(1);
+});

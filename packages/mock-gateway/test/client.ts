@@ -1,0 +1,79 @@
+/** A bare WebSocket client for tests over loopback: it keeps every frame and waits for those a test asks for. */
+import { WebSocket } from "ws";
+
+type Frame = { cmd?: string; headers: { req_id: string }; body?: any; errcode?: number; errmsg?: string };
+
+export class Client {
+  readonly frames: Frame[] = [];
+  readonly ws: WebSocket;
+  readonly closed: Promise<number>;
+  #taken = 0;
+  #wake: (() => void) | undefined;
+
+  private constructor(ws: WebSocket) {
+    this.ws = ws;
+    this.closed = new Promise((resolve) => {
+      ws.on("close", resolve);
+    });
+    ws.on("error", () => undefined);
+    ws.on("message", (data) => {
+      this.frames.push(JSON.parse((data as Buffer).toString()) as Frame);
+      this.#wake?.();
+    });
+  }
+
+  static async open(url: string, protocols: string[] = []): Promise<Client> {
+    const client = new Client(new WebSocket(url, protocols));
+    await new Promise((resolve, reject) => {
+      client.ws.once("open", resolve);
+      client.ws.once("error", reject);
+    });
+    return client;
+  }
+
+  /** A client that is subscribed. */
+  static async subscribe(url: string, bot = "bot", secret = "secret"): Promise<Client> {
+    const client = await Client.open(url);
+    client.send({ cmd: "aibot_subscribe", headers: { req_id: "sub" }, body: { bot_id: bot, secret } });
+    await client.next();
+    return client;
+  }
+
+  /** One that answers every text with `echo: <text>` as a stream of two frames. */
+  static async echo(url: string, bot = "bot", secret = "secret"): Promise<Client> {
+    const client = await Client.subscribe(url, bot, secret);
+    client.ws.on("message", (data) => {
+      const { cmd, headers, body } = JSON.parse((data as Buffer).toString()) as Frame;
+      if (cmd !== "aibot_msg_callback") return;
+      const content = `echo: ${body.text?.content ?? body.msgtype}`;
+      client.reply(headers.req_id, "s", content.slice(0, 3), false);
+      client.reply(headers.req_id, "s", content, true);
+    });
+    return client;
+  }
+
+  send(frame: object): void {
+    this.ws.send(JSON.stringify(frame));
+  }
+
+  reply(req_id: string, id: string, content: string, finish: boolean): void {
+    this.send({
+      cmd: "aibot_respond_msg",
+      headers: { req_id },
+      body: { msgtype: "stream", stream: { id, finish, content } },
+    });
+  }
+
+  /** The next frame that was not taken yet. */
+  async next(): Promise<Frame> {
+    while (this.#taken === this.frames.length)
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    return this.frames[this.#taken++]!;
+  }
+
+  close(): void {
+    this.ws.terminate();
+  }
+}
