@@ -3,7 +3,10 @@
 // what they need. A test holds this table, the folders and `.ci/run` together.
 
 /** What a lane is for, by its name. */
-export const LANES: Readonly<Record<string, string>> = {};
+export const LANES: Readonly<Record<string, string>> = {
+  python: "bots on three Python libraries against the mock: needs Python 3, its package index and a minute",
+  rust: "a bot on a Rust library against the mock: needs cargo, and minutes to build it the first time",
+};
 
 /** The folders that may hold the tests of a lane, as a glob. */
 export function laneTests(name: string): string {
