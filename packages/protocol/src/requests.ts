@@ -154,7 +154,8 @@ export class Requests {
     const req_id = this.#open.get(key);
     if (req_id === undefined) return [];
     const lane = this.#lane(req_id);
-    if (lane.flying?.request.key !== key) {
+    // Where a request is open, one is in flight: this one, or one it waits behind.
+    if (lane.flying!.request.key !== key) {
       lane.queue = lane.queue.filter((request) => request.key !== key);
       return [this.#settle(key, { type: "stopped", maybeDelivered: false })];
     }
