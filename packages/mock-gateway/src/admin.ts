@@ -19,7 +19,7 @@ import type { Answer } from "./world.ts";
 /** A refusal on its way to the caller. */
 class ProblemError extends Error {
   override readonly name = "ProblemError";
-  readonly status: 400 | 403 | 404 | 413 | 415 | 422;
+  readonly status: 400 | 403 | 404 | 411 | 413 | 422;
   constructor(status: ProblemError["status"], detail: string) {
     super(detail);
     this.status = status;
@@ -30,8 +30,8 @@ const titles: Record<ProblemError["status"] | 500, string> = {
   400: "Bad request",
   403: "Forbidden",
   404: "Not found",
+  411: "Length required",
   413: "Too large",
-  415: "Unsupported media type",
   422: "Not deliverable",
   500: "Internal error",
 };
@@ -364,7 +364,7 @@ const readBytes = async (c: Context, max: number): Promise<Uint8Array<ArrayBuffe
   if (Number(c.req.header("content-length") ?? 0) > max) throw tooLarge;
   const chunks: Uint8Array[] = [];
   let length = 0;
-  for await (const chunk of c.req.raw.body ?? []) {
+  for await (const chunk of (c.req.raw.body ?? []) as AsyncIterable<Uint8Array>) {
     length += chunk.length;
     if (length > max) throw tooLarge;
     chunks.push(chunk);
@@ -392,11 +392,12 @@ const parseJson = <Shape extends z.ZodType>(text: string, shape: Shape, what: st
 const readMessage = async (c: Context): Promise<UserMessage> => {
   const type = c.req.header("content-type") ?? "";
   if (!type.startsWith("multipart/form-data")) return (await readJson(c, MessageBody)) as UserMessage;
-  const body = new Response(await readBytes(c, maxMultipartBytes), { headers: { "content-type": type } });
-  const form = await body.formData().catch((error: unknown) => {
+  const length = Number(c.req.header("content-length"));
+  if (Number.isNaN(length)) throw new ProblemError(411, "a multipart body needs a content-length");
+  if (length > maxMultipartBytes) throw new ProblemError(413, `the body is larger than ${maxMultipartBytes} bytes`);
+  const { json, file } = await c.req.parseBody().catch((error: unknown) => {
     throw new ProblemError(400, `the multipart body cannot be read: ${String(error)}`);
   });
-  const [json, file] = [form.get("json"), form.get("file")];
   if (typeof json !== "string") throw new ProblemError(400, "the part json is missing: it holds the message");
   if (!(file instanceof File))
     throw new ProblemError(400, "the part file is missing: it holds the bytes, with a filename");

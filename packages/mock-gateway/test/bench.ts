@@ -1,10 +1,9 @@
 /**
  * A world under virtual time with connections that a test drives by hand: no socket, no timer, no sleep.
  */
+import type { Frame } from "./wire.ts";
 import { World, type Answer, type WorldEffect, type WorldInput, type WorldOptions } from "../src/world.ts";
 import type { LogEntry } from "../src/wirelog.ts";
-
-type Frame = { cmd?: string; headers: { req_id: string }; body?: any; errcode?: number; errmsg?: string };
 
 /** A world, its clock, and everything it ever did. */
 export class Bench {

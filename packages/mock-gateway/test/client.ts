@@ -1,7 +1,6 @@
 /** A bare WebSocket client for tests over loopback: it keeps every frame and waits for those a test asks for. */
 import { WebSocket } from "ws";
-
-type Frame = { cmd?: string; headers: { req_id: string }; body?: any; errcode?: number; errmsg?: string };
+import type { Frame } from "./wire.ts";
 
 export class Client {
   readonly frames: Frame[] = [];

@@ -1,19 +1,29 @@
 import { createConnection } from "node:net";
 import { describe, expect, test } from "vitest";
-import { ListenError, startGateway, type GatewayOptions } from "../src/index.ts";
+import { ListenError, startGateway, type GatewayOptions, type LogEntry } from "../src/index.ts";
 import { Client } from "./client.ts";
+import { containing, matching } from "./wire.ts";
 
 const start = (options: GatewayOptions = {}) =>
   startGateway({ latencyMs: 0, switches: { maxInFlightPerUser: "off" }, ...options });
 
-const call = async (url: string, init?: RequestInit) => {
+interface Called {
+  status: number;
+  type: string | null;
+  text: string;
+  /** The body as JSON; undefined when it is none. */
+  body: unknown;
+}
+
+const call = async (url: string, init?: RequestInit): Promise<Called> => {
   const response = await fetch(url, init);
+  const type = response.headers.get("content-type");
   const text = await response.text();
-  const json = response.headers.get("content-type")?.match(/\/(problem\+)?json/);
   return {
     status: response.status,
-    type: response.headers.get("content-type"),
-    body: json && text !== "" ? JSON.parse(text) : text,
+    type,
+    text,
+    body: /[/+]json/.test(type ?? "") && text !== "" ? JSON.parse(text) : undefined,
   };
 };
 const post = (url: string, body?: unknown, headers: Record<string, string> = {}) =>
@@ -136,8 +146,8 @@ describe("the API", () => {
     const download = await fetch(url);
     expect(download.headers.get("content-disposition")).toBe('attachment; filename="a+b.png"');
     expect((await download.arrayBuffer()).byteLength).toBe(32);
-    const chat = (await call(`${apiUrl}/bots/bot/chats/u`)).body;
-    expect(chat.items.map((item: any) => item.content)).toEqual(["hi", "echo: hi", undefined, "echo: image"]);
+    const chat = (await call(`${apiUrl}/bots/bot/chats/u`)).body as { items: { content?: string }[] };
+    expect(chat.items.map(({ content }) => content)).toEqual(["hi", "echo: hi", undefined, "echo: image"]);
     expect((await call(`${apiUrl}/bots/bot/chats`)).body).toMatchObject([
       { id: "u", chattype: "single", count: 4, openStreams: 0 },
     ]);
@@ -164,8 +174,8 @@ describe("the API", () => {
       profile: "strict",
       switches: { quota: false, quotaCountsRefreshes: true },
     });
-    const before = (await call(`${apiUrl}/clock`)).body;
-    const after = (await post(`${apiUrl}/clock/advance`, { ms: 3_600_000 })).body;
+    const before = (await call(`${apiUrl}/clock`)).body as { now: number };
+    const after = (await post(`${apiUrl}/clock/advance`, { ms: 3_600_000 })).body as { now: number; offsetMs: number };
     expect(after.offsetMs).toBe(3_600_000);
     expect(after.now - before.now).toBeGreaterThanOrEqual(3_600_000);
     expect((await post(`${apiUrl}/bots/bot/kick`)).body).toMatchObject({ state: "offline" });
@@ -173,7 +183,7 @@ describe("the API", () => {
     expect(await client.closed).toBe(1006);
     expect((await post(`${apiUrl}/reset`)).status).toBe(204);
     expect((await call(`${apiUrl}/bots`)).body).toEqual([]);
-    expect((await call(`${apiUrl}/clock`)).body.offsetMs).toBe(0);
+    expect((await call(`${apiUrl}/clock`)).body).toMatchObject({ offsetMs: 0 });
   });
 
   test("the log is JSON lines, and a follower gets what comes as server-sent events", async () => {
@@ -186,11 +196,14 @@ describe("the API", () => {
     while (!seen.includes("aibot_subscribe")) seen += (await reader.read()).value;
     expect(seen).toMatch(/^data: \{"seq":1,.*\nid: 1$/m);
     controller.abort();
-    const lines = (await call(`${gateway.apiUrl}/log`)).body.trim().split("\n");
-    const entries = lines.map((line: string) => JSON.parse(line));
-    expect(entries.map(({ dir }: any) => dir)).toEqual(["socket", "in", "out"]);
+    const { text } = await call(`${gateway.apiUrl}/log`);
+    const entries = text
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line) as LogEntry);
+    expect(entries.map(({ dir }) => dir)).toEqual(["socket", "in", "out"]);
     expect(entries[1]).toMatchObject({ cmd: "aibot_subscribe", reqId: "sub", verdict: "ok", connection: 1 });
-    expect(entries[1].text).toContain('"secret":"***"');
+    expect(entries[1]?.text).toContain('"secret":"***"');
     expect(entries[2]).toMatchObject({ cmd: null, acks: "aibot_subscribe", errcode: 0 });
     client.close();
   });
@@ -199,16 +212,13 @@ describe("the API", () => {
     await using gateway = await start();
     const { apiUrl } = gateway;
     await Client.subscribe(gateway.url);
-    const wrong = async (
-      answer: Promise<{ status: number; type: string | null; body: any }>,
-      status: number,
-      detail: RegExp,
-    ) => {
+    const wrong = async (answer: Promise<Called>, status: number, detail: RegExp) => {
       const { status: got, type, body } = await answer;
-      expect({ got, type, detail: body.detail }).toEqual({
+      const { detail: said } = body as { detail: string };
+      expect({ got, type, detail: said }).toEqual({
         got: status,
-        type: expect.stringContaining("application/problem+json"),
-        detail: expect.stringMatching(detail),
+        type: containing("application/problem+json"),
+        detail: matching(detail),
       });
     };
     const messages = `${apiUrl}/bots/bot/messages`;
@@ -247,10 +257,10 @@ describe("the API", () => {
 
   test("the page, the probes and the metrics are there", async () => {
     await using gateway = await start();
-    expect(await call(gateway.consoleUrl)).toMatchObject({ status: 200, type: expect.stringContaining("text/html") });
+    expect(await call(gateway.consoleUrl)).toMatchObject({ status: 200, type: containing("text/html") });
     const root = gateway.consoleUrl;
     expect((await call(`${root}livez`)).status).toBe(200);
     expect((await call(`${root}readyz`)).body).toMatchObject({ status: "ready" });
-    expect((await call(`${root}metrics`)).body).toMatch(/^openws_gateway_connections 0$/m);
+    expect((await call(`${root}metrics`)).text).toMatch(/^openws_gateway_connections 0$/m);
   });
 });

@@ -1,13 +1,14 @@
 import { createHash, createDecipheriv } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import { Bench } from "./bench.ts";
+import { anything, containing, including, matching } from "./wire.ts";
 
 const second = 1000;
 const minute = 60 * second;
 const hour = 60 * minute;
 
-const refusedWith = (errcode: number) => expect.objectContaining({ errcode });
-const fine = expect.objectContaining({ errcode: 0, errmsg: "ok" });
+const refusedWith = (errcode: number) => including({ errcode });
+const fine = including({ errcode: 0, errmsg: "ok" });
 
 describe("subscribe", () => {
   test("a right secret is acknowledged after the subscribe latency with errcode 0, no cmd and no body", () => {
@@ -186,7 +187,7 @@ describe("kick", () => {
     bench.pass(0);
     expect(line.callback.body.event.eventtype).toBe("disconnected_event");
     expect(line.ended).toBe("reset");
-    expect(bench.world.bot("bot")).toMatchObject({ state: "offline", reason: expect.stringContaining("kicked") });
+    expect(bench.world.bot("bot")).toMatchObject({ state: "offline", reason: containing("kicked") });
   });
 });
 
@@ -267,8 +268,8 @@ describe("callbacks", () => {
       quote: { msgtype: "file" },
     });
     const { mixed, quote } = line.callback.body;
-    expect(mixed.msg_item.map((entry: any) => entry.msgtype)).toEqual(["text", "image", "text", "image"]);
-    const files = [mixed.msg_item[1].image, mixed.msg_item[3].image, quote.file];
+    expect(mixed.msg_item.map((entry) => entry.msgtype)).toEqual(["text", "image", "text", "image"]);
+    const files = [mixed.msg_item[1]!.image, mixed.msg_item[3]!.image, quote.file];
     expect(new Set(files.map(({ url }) => url)).size).toBe(3);
     expect(new Set(files.map(({ aeskey }) => aeskey)).size).toBe(3);
   });
@@ -280,7 +281,7 @@ describe("callbacks", () => {
     const first = line.frames.find(({ cmd }) => cmd === "aibot_msg_callback")!.headers.req_id;
     bench.say("4");
     expect(bench.lastAnswer).toMatchObject({
-      told: { delivered: false, reason: expect.stringContaining("maxInFlightPerUser") },
+      told: { delivered: false, reason: containing("maxInFlightPerUser") },
     });
     bench.say("5", "lisi");
     expect(bench.lastAnswer).toMatchObject({ told: { delivered: true } });
@@ -568,7 +569,7 @@ describe("upload and download", () => {
     const line = bench.subscribe(1);
     bench.say("hi");
     const { upload_id } = line.ask(init()).body;
-    expect(line.ask(chunk(upload_id, 2))).toEqual({ headers: expect.anything(), errcode: 0, errmsg: "ok" });
+    expect(line.ask(chunk(upload_id, 2))).toEqual({ headers: anything(), errcode: 0, errmsg: "ok" });
     expect(line.ask(chunk(upload_id, 2))).toEqual(fine);
     expect(line.ask(finish(upload_id))).toEqual(refusedWith(40058));
     bench.handle({ type: "closed", connection: 1 });
@@ -578,7 +579,7 @@ describe("upload and download", () => {
     expect(next.ask(chunk(upload_id, 3))).toEqual(refusedWith(40058));
     expect(next.ask(chunk(upload_id, 1))).toEqual(fine);
     const done = next.ask(finish(upload_id));
-    expect(done).toMatchObject({ errcode: 0, body: { type: "file", created_at: expect.stringMatching(/^\d+$/) } });
+    expect(done).toMatchObject({ errcode: 0, body: { type: "file", created_at: matching(/^\d+$/) } });
     expect(next.ask(finish(upload_id)).body).toEqual(done.body);
     const body = { chatid: "zhangsan", chat_type: 1, msgtype: "file", file: { media_id: done.body.media_id } };
     expect(next.ask({ cmd: "aibot_send_msg", body })).toEqual(fine);
