@@ -41,6 +41,8 @@ export interface Client {
   readonly wssOnly?: true;
   /** The bot program, or why it cannot run here. */
   command(): Command | { readonly cannotRun: string };
+  /** What whoever uses it has to know, a sentence each: seen here, though no scenario shows it. */
+  readonly remarks?: readonly string[];
   /** By the name of the scenario. */
   readonly differences: Readonly<Partial<Record<string, Difference>>>;
 }
@@ -84,7 +86,24 @@ export const pythonOfficial: Client = {
   language: "Python",
   wssOnly: true,
   command: python("official"),
+  remarks: [
+    "It hands a TLS context to websockets.connect whatever the scheme, so that it cannot dial ws://; and it trusts " +
+      "certifi's bundle alone, so that the certificate of a gateway of one's own has to stand there.",
+  ],
   differences: {
+    upload: {
+      kind: "lacks",
+      shows: /this client has no upload/,
+      what: "It has no function that uploads, and so none that sends a file.",
+    },
+    kick: {
+      kind: "wrong",
+      shows: /subscribed again/,
+      what:
+        "disconnected_event is to it an event like any other, and the close that follows a connection lost: it " +
+        "subscribes again a second later (aibot/ws.py, _handle_frame and _receive_loop), so that two instances of a " +
+        "bot throw each other out for ever.",
+    },
   },
 };
 
@@ -101,7 +120,19 @@ export const pythonFramework: Client = {
   registry: "PyPI",
   language: "Python",
   command: python("framework"),
-  differences: {},
+  remarks: [
+    "What an event handler returns for a click goes out as aibot_respond_msg and is refused with 846605; the bot " +
+      "program calls update_template_card of the SDK below, which is right.",
+  ],
+  differences: {
+    reconnect: {
+      kind: "wrong",
+      shows: /the bot program ended with 0/,
+      what:
+        "Its SDK would dial again after a second, but the framework looks once a second whether there is a connection, " +
+        "and ends the program, with 0, when there is none (wecom_ai_bot_ws_svr/app.py, run_async).",
+    },
+  },
 };
 
 export const rustCommunity: Client = {
@@ -110,10 +141,43 @@ export const rustCommunity: Client = {
   language: "Rust",
   command: () => {
     const program = process.env["OPENWS_RUST_WITNESS"];
-    return program ? { file: program, args: [] } : { cannotRun: "the bot on it is not built; `.ci/run rust` builds it" };
+    return program
+      ? { file: program, args: [] }
+      : { cannotRun: "the bot on it is not built; `.ci/run rust` builds it" };
   },
-  differences: {},
+  remarks: [
+    "It takes every command for acknowledged as soon as it is sent, so that no refusal reaches the program.",
+    "It stays away after a kick only because it never comes back after anything.",
+  ],
+  differences: {
+    upload: {
+      kind: "wrong",
+      shows: /the upload returned no media_id/,
+      what:
+        "It waits for no ack: it takes its own req_id for the upload_id, counts chunks from 1, cuts them to 6,000 bytes " +
+        "(this file into 217, over the limit of 100), sends a hash of its own as the MD5, and returns no media_id " +
+        "(src/client.rs, upload_media; src/ws.rs, upload_media_init).",
+    },
+    download: {
+      kind: "wrong",
+      shows: /3232/,
+      what:
+        "It removes padding up to 16 bytes only, and where that fails it returns the ciphertext as if it were the file " +
+        "(src/crypto_utils.rs, decrypt_file): half of all downloads are garbage without an error.",
+    },
+    reconnect: {
+      kind: "wrong",
+      shows: /did not subscribe/,
+      what: "It never dials again: its receive loop ends and nothing follows (src/ws.rs, _receive_loop).",
+    },
+  },
 };
 
 /** All of them, in the order of docs/clients.md. */
-export const clients: readonly Client[] = [nodeOfficial, pythonOfficial, pythonCommunity, pythonFramework, rustCommunity];
+export const clients: readonly Client[] = [
+  nodeOfficial,
+  pythonOfficial,
+  pythonCommunity,
+  pythonFramework,
+  rustCommunity,
+];

@@ -1,8 +1,8 @@
 /** Declares the tests of one client: every scenario, against a gateway and a bot program of its own. */
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, describe, expect, test } from "vitest";
 import { leftOut } from "../../../../tools/left-out.ts";
-import { startGateway } from "../../src/index.ts";
-import type { Client } from "./clients.ts";
+import { startGateway, type Gateway } from "../../src/index.ts";
+import type { Client, Command } from "./clients.ts";
 import { scenarios, type Stage } from "./scenarios.ts";
 import { openTlsFront } from "./tls-front.ts";
 import { Witness } from "./witness.ts";
@@ -13,32 +13,45 @@ const bot = { id: "aib-witness", secret: "a-secret-of-the-witness" };
 export function judge(client: Client): void {
   describe(client.name, () => {
     const command = client.command();
-    const started = new AsyncDisposableStack();
-    let stage: Stage;
-
-    beforeAll(async () => {
-      if ("cannotRun" in command) return;
+    let started = new AsyncDisposableStack();
+    let stage: Stage | undefined;
+    const start = async (run: Command): Promise<Stage> => {
+      await started.disposeAsync();
+      started = new AsyncDisposableStack();
       const gateway = started.use(await startGateway({ bots: [bot], latencyMs: 20 }));
       const door = client.wssOnly ? started.use(await openTlsFront(gateway.url)) : gateway;
-      const witness = started.use(new Witness(command, gateway, bot, door));
-      stage = { gateway, bot: bot.id, witness };
-    });
+      const witness = started.use(new Witness(run, gateway, bot, door));
+      return { gateway, bot: bot.id, witness };
+    };
     afterAll(() => started.disposeAsync());
-    beforeEach((context) => {
-      if ("cannotRun" in command) leftOut(context, `${client.name} against the mock gateway`, command.cannotRun);
-    });
 
-    for (const { name, title, play } of scenarios) {
+    for (const scenario of scenarios) {
+      const { name, title, own } = scenario;
       const difference = client.differences[name];
-      test(difference ? `${title}? Not this client. ${difference.what}` : title, { timeout: 40_000 }, async () => {
+      test(difference ? `${title}: not this client (docs/clients.md)` : title, { timeout: 40_000 }, async (context) => {
+        if ("cannotRun" in command)
+          return leftOut(context, `${client.name} against the mock gateway`, command.cannotRun);
+        if (own || !stage) stage = await start(command);
         await stage.witness.subscribed;
-        if (!difference) return play(stage);
-        const failure = await play(stage).then(
-          () => "it came out right, so the difference has to go",
-          (error: unknown) => (error as Error).message,
+        const { gateway } = stage;
+        const before = gateway.log().at(-1)?.seq;
+        const failure = await scenario.play(stage).then(
+          () => undefined,
+          (error: unknown) => new Error(`${(error as Error).message}\n${refusals(gateway, before)}`, { cause: error }),
         );
-        expect(failure).toMatch(difference.shows);
+        if (difference)
+          expect(failure?.message ?? "came out right: the difference has to go").toMatch(difference.shows);
+        else if (failure) throw failure;
       });
     }
   });
 }
+
+/** What the gateway refused since then, a line each. */
+const refusals = (gateway: Gateway, after: number | undefined): string =>
+  gateway
+    .log(after)
+    .filter(({ dir, errcode }) => dir === "out" && errcode !== undefined && errcode !== 0)
+    .map(({ acks, errcode, verdict, note }) => `refused: ${acks ?? "?"} ${errcode!} ${verdict ?? ""} ${note ?? ""}`)
+    .slice(0, 10)
+    .join("\n");
