@@ -284,14 +284,13 @@ export class Stream {
     const effects: StreamEffect[] = [];
     switch (input.type) {
       case "append":
-        s.text += input.text;
-        s.dirty ||= input.text !== "";
+        this.#append(input.text);
         break;
       case "set":
         this.#set(input.text);
         break;
       case "finish":
-        if (input.text !== undefined) this.#say(s.text + input.text);
+        if (s.ended === undefined) this.#append(input.text ?? "");
         s.ended ??= "finished";
         break;
       case "fail":
@@ -329,6 +328,11 @@ export class Stream {
 
   // -------------------------------------------------------------------------------------------------------------------
   // The text
+
+  #append(text: string): void {
+    this.#s.text += text;
+    this.#s.dirty ||= text !== "";
+  }
 
   #set(text: string): void {
     const s = this.#s;

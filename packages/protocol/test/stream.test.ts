@@ -148,6 +148,18 @@ describe("Stream, when all goes well", () => {
     ]);
   });
 
+  it("sends an answer that is known at once in one frame", () => {
+    expect(say(make(), 0, { type: "finish", text: "Hello" }, settled(1, acked))).toEqual([
+      "s 1 end: Hello",
+      "done delivered",
+    ]);
+    const stream = make();
+    expect(say(stream, 0, append("Hel"), { type: "finish", text: "lo" }, { type: "finish", text: "!" })).toEqual([
+      "s 1: Hel",
+    ]);
+    expect(say(stream, 0, settled(1, acked))).toEqual(["s 2 end: Hello"]);
+  });
+
   it("ends once: the first ending counts", () => {
     const stream = make();
     expect(
