@@ -290,7 +290,7 @@ export class Stream {
         this.#set(input.text);
         break;
       case "finish":
-        if (s.ended === undefined) this.#append(input.text ?? "");
+        this.#append(input.text ?? "");
         s.ended ??= "finished";
         break;
       case "fail":

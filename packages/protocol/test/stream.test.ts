@@ -154,10 +154,10 @@ describe("Stream, when all goes well", () => {
       "done delivered",
     ]);
     const stream = make();
-    expect(say(stream, 0, append("Hel"), { type: "finish", text: "lo" }, { type: "finish", text: "!" })).toEqual([
+    expect(say(stream, 0, append("Hel"), { type: "finish", text: "lo" }, finish, settled(1, acked))).toEqual([
       "s 1: Hel",
+      "s 2 end: Hello",
     ]);
-    expect(say(stream, 0, settled(1, acked))).toEqual(["s 2 end: Hello"]);
   });
 
   it("ends once: the first ending counts", () => {
@@ -181,7 +181,7 @@ describe("Stream, when all goes well", () => {
     const stream = make();
     say(stream, 0, append("a"), finish);
     const before = stream.state;
-    for (const input of [append("b"), set("b")]) {
+    for (const input of [append("b"), set("b"), { type: "finish", text: "b" } as const]) {
       expect(() => stream.handle(9, input)).toThrow(UsageError);
       expect(() => stream.handle(9, input)).toThrow("the stream has finished: no text can follow; make a new one");
     }
