@@ -14,6 +14,7 @@ import type { Chat } from "./chats.ts";
 import { createApi } from "./admin.ts";
 import { Driver, listen } from "./server.ts";
 import type { SomeSwitches, Switches } from "./switches.ts";
+import { certify } from "./tls.ts";
 import type { LogEntry, WireLogBounds } from "./wirelog.ts";
 import type { Answer, BotConfig, BotView, ConnectionView, CutHow, Told, WorldOptions } from "./world.ts";
 
@@ -34,12 +35,19 @@ export interface GatewayOptions extends Pick<WorldOptions, "seed" | "profile" | 
   readonly latencyMs?: number;
   /** Bounds of the wire log. */
   readonly log?: WireLogBounds;
+  /**
+   * Takes TLS on the same port, which goes on taking plain text: with `true` under an authority made for this run, or under
+   * the one kept in `folder`. Clients have to trust `ca`.
+   */
+  readonly tls?: boolean | { readonly folder: string };
 }
 
 /** A running gateway. Instants are Unix milliseconds on the world clock unless a member says otherwise. */
 export interface Gateway extends AsyncDisposable {
-  /** Where clients connect: `ws://host:port`. Any path is accepted. */
+  /** Where clients connect: `ws://host:port`, with TLS `wss://host:port`. Any path is accepted. */
   readonly url: string;
+  /** With TLS, the certificate of the authority that clients have to trust, PEM. */
+  readonly ca?: string;
   /** The page: `http://host:port/`. */
   readonly consoleUrl: string;
   /** The API: `http://host:port/api`. */
@@ -82,12 +90,13 @@ export const version: string = (
 
 /** Starts a gateway. Rejects with `ListenError` when the port cannot be had, with `ZodError` for a wrong switch. */
 export const startGateway = async (options: GatewayOptions = {}): Promise<Gateway> => {
-  const { latencyMs, listen: address = "127.0.0.1:0", log: bounds = {}, ...worldOptions } = options;
+  const { latencyMs, listen: address = "127.0.0.1:0", log: bounds = {}, tls = false, ...worldOptions } = options;
   const latency: SomeSwitches =
     latencyMs === undefined ? {} : { subscribeLatencyMs: latencyMs, ackLatencyMs: latencyMs, ackJitterMs: 0 };
   const driver = new Driver({ ...worldOptions, switches: { ...latency, ...options.switches } }, bounds);
   const { host, port } = readListen(address);
-  const listening = await listen(driver, createApi(driver, { version }), host, port);
+  const certificate = tls === false ? undefined : await certify(tls === true ? undefined : tls.folder, Date.now());
+  const listening = await listen(driver, createApi(driver, { version }), host, port, certificate);
   const authority = `${host.includes(":") ? `[${host}]` : host}:${listening.port}`;
   const { world, log } = driver;
 
@@ -95,7 +104,8 @@ export const startGateway = async (options: GatewayOptions = {}): Promise<Gatewa
   const stop = (): Promise<void> => (stopping ??= listening.close());
 
   return {
-    url: `ws://${authority}`,
+    url: `${certificate ? "wss" : "ws"}://${authority}`,
+    ...(certificate ? { ca: certificate.ca } : {}),
     consoleUrl: `http://${authority}/`,
     apiUrl: `http://${authority}/api`,
     bots: () => world.bots(),

@@ -11,6 +11,7 @@ import type { Duplex } from "node:stream";
 import { getRequestListener } from "@hono/node-server";
 import type { Hono } from "hono";
 import { WebSocketServer, type RawData, type WebSocket } from "ws";
+import { openDoor, type Certificate } from "./tls.ts";
 import { World, type Answer, type CallId, type WorldEffect, type WorldInput, type WorldOptions } from "./world.ts";
 import { WireLog, type WireLogBounds } from "./wirelog.ts";
 
@@ -168,8 +169,14 @@ export interface Listening {
   close(): Promise<void>;
 }
 
-/** Opens the port. Rejects with {@link ListenError} when it cannot be had. */
-export const listen = async (driver: Driver, api: Hono, host: string, port: number): Promise<Listening> => {
+/** Opens the port, for TLS too when there is a certificate. Rejects with {@link ListenError} when it cannot be had. */
+export const listen = async (
+  driver: Driver,
+  api: Hono,
+  host: string,
+  port: number,
+  certificate?: Certificate,
+): Promise<Listening> => {
   const answer = getRequestListener(api.fetch, { overrideGlobalObjects: false });
   const server: Server = createServer(
     // A client that dribbles its request head holds a socket for ten seconds, no longer.
@@ -177,10 +184,13 @@ export const listen = async (driver: Driver, api: Hono, host: string, port: numb
     (request, response) => void answer(request, response),
   );
   const wss = new WebSocketServer({ noServer: true, maxPayload: maxFrameBytes, skipUTF8Validation: false });
-  server.on("upgrade", (request, socket, head) => {
-    socket.on("error", () => socket.destroy());
-    if (driver.open >= maxConnections) return refuseUpgrade(socket, 503, "Service Unavailable");
-    wss.handleUpgrade(request, socket, head, (ws) => driver.connect(ws, socket as Socket, request, "http"));
+  const door = certificate && openDoor(server, certificate);
+  server.on("upgrade", (request, stream, head) => {
+    stream.on("error", () => stream.destroy());
+    if (driver.open >= maxConnections) return refuseUpgrade(stream, 503, "Service Unavailable");
+    const socket = door ? door.socketOf(stream) : (stream as Socket);
+    const scheme = socket === stream ? "http" : "https";
+    wss.handleUpgrade(request, stream, head, (ws) => driver.connect(ws, socket, request, scheme));
   });
 
   await new Promise<void>((resolve, reject) => {
@@ -200,6 +210,7 @@ export const listen = async (driver: Driver, api: Hono, host: string, port: numb
         server.close(() => resolve());
       });
       server.closeAllConnections();
+      door?.close();
       await closed;
     },
   };

@@ -10,6 +10,7 @@
  */
 // The certificate library finds its parts through the decorators' metadata, which must be there before it is.
 import "reflect-metadata";
+import type { webcrypto } from "node:crypto";
 import { chmodSync, linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import type { Server } from "node:http";
 import type { Socket } from "node:net";
@@ -68,9 +69,13 @@ export const makeAuthority = async (now: Millis): Promise<Authority> => {
 /** Makes a server certificate for 127.0.0.1, ::1, localhost and {@link realHost}. */
 export const makeCertificate = async (authority: Authority, now: Millis): Promise<Certificate> => {
   const issuer = new x509.X509Certificate(authority.cert);
-  const issuerKey = await crypto.subtle.importKey("pkcs8", x509.PemConverter.decodeFirst(authority.key), algorithm, false, [
-    "sign",
-  ]);
+  const issuerKey = await crypto.subtle.importKey(
+    "pkcs8",
+    x509.PemConverter.decodeFirst(authority.key),
+    algorithm,
+    false,
+    ["sign"],
+  );
   const keys = await newKeys();
   const cert = await x509.X509CertificateGenerator.create({
     subject: "CN=openws mock gateway",
@@ -116,7 +121,11 @@ export const caFile = (folder: string): string => join(folder, "ca.pem");
 export const keptAuthority = async (folder: string, now: Millis): Promise<Authority> => {
   const file = authorityFile(folder);
   const kept = readAuthority(file);
-  if (kept && new x509.X509Certificate(kept.cert).notAfter.getTime() > now + (certificateDays + 1) * dayMs) return kept;
+  if (
+    typeof kept === "object" &&
+    new x509.X509Certificate(kept.cert).notAfter.getTime() > now + (certificateDays + 1) * dayMs
+  )
+    return kept;
 
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   const made = await makeAuthority(now);
@@ -124,7 +133,7 @@ export const keptAuthority = async (folder: string, now: Millis): Promise<Author
   const aside = `${file}.${randomHex(8)}`;
   writeFileSync(aside, made.key + made.cert, { mode: 0o600 });
   try {
-    if (kept) rmSync(file, { force: true });
+    if (kept !== undefined) rmSync(file, { force: true });
     linkSync(aside, file);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
@@ -132,7 +141,8 @@ export const keptAuthority = async (folder: string, now: Millis): Promise<Author
     rmSync(aside);
   }
   chmodSync(file, 0o600);
-  const winner = readAuthority(file)!;
+  const winner = readAuthority(file);
+  if (typeof winner !== "object") throw new Error(`${file} cannot be read back as an authority`);
   writeFileSync(caFile(folder), winner.cert);
   return winner;
 };
@@ -141,7 +151,7 @@ export const keptAuthority = async (folder: string, now: Millis): Promise<Author
 export const certify = async (folder: string | undefined, now: Millis): Promise<Certificate> =>
   makeCertificate(folder === undefined ? await makeAuthority(now) : await keptAuthority(folder, now), now);
 
-const readAuthority = (file: string): Authority | undefined => {
+const readAuthority = (file: string): Authority | "damaged" | undefined => {
   let text: string;
   try {
     text = readFileSync(file, "utf8");
@@ -152,7 +162,7 @@ const readAuthority = (file: string): Authority | undefined => {
   const [key, cert] = ["PRIVATE KEY", "CERTIFICATE"].map(
     (label) => new RegExp(`-----BEGIN ${label}-----[^-]+-----END ${label}-----\\n?`).exec(text)?.[0],
   );
-  return key !== undefined && cert !== undefined ? { key, cert } : undefined;
+  return key !== undefined && cert !== undefined ? { key, cert } : "damaged";
 };
 
 const validity = (now: Millis, days: number) => ({
@@ -161,11 +171,11 @@ const validity = (now: Millis, days: number) => ({
   notAfter: new Date(now + days * dayMs),
 });
 
-const newKeys = (): Promise<CryptoKeyPair> => crypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
+const newKeys = (): Promise<webcrypto.CryptoKeyPair> => crypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
 
 const pem = (cert: x509.X509Certificate): string => `${cert.toString("pem").trim()}\n`;
 
-const keyPem = async (key: CryptoKey): Promise<string> =>
+const keyPem = async (key: webcrypto.CryptoKey): Promise<string> =>
   `${x509.PemConverter.encode(await crypto.subtle.exportKey("pkcs8", key), "PRIVATE KEY").trim()}\n`;
 
 const randomHex = (bytes: number): string => Buffer.from(crypto.getRandomValues(new Uint8Array(bytes))).toString("hex");
@@ -193,41 +203,54 @@ const nameConstraints = (): ArrayBuffer => {
 const firstByteMs = 10_000;
 const tlsHandshake = 22;
 
-/** Finds the TCP socket beneath a connection's stream: what has to be reset for the peer to see a reset. */
-export type SocketOf = (stream: Duplex) => Socket;
+/** A port that takes TLS and plain text. */
+export interface Door {
+  /** The TCP socket beneath a connection's stream: what has to be reset for the peer to see a reset. */
+  socketOf(stream: Duplex): Socket;
+  /** Drops the connections that did not get through yet; the server knows the others. */
+  close(): void;
+}
 
 /** Lets a plain HTTP server take TLS as well, by the first byte of each connection. Call it before the server listens. */
-export const takeTls = (server: Server, { key, cert }: Certificate): SocketOf => {
+export const openDoor = (server: Server, { key, cert }: Certificate): Door => {
   const secureContext = createSecureContext({ key, cert, minVersion: "TLSv1.2" });
   const beneath = new WeakMap<Duplex, Socket>();
+  const waiting = new Set<Socket>();
   const [serve] = server.listeners("connection") as ((this: Server, socket: Duplex) => void)[];
   server.removeAllListeners("connection");
 
   server.on("connection", (socket: Socket) => {
+    // A stranger that says nothing, does not trust us or speaks an old dialect: nothing to tell, nothing to keep.
     const drop = (): void => void socket.destroy();
+    const admit = (stream: Duplex): void => {
+      waiting.delete(socket);
+      socket.setTimeout(0, drop);
+      stream.off("end", drop);
+      serve!.call(server, stream);
+    };
+    waiting.add(socket);
     socket.setTimeout(firstByteMs, drop);
     socket.on("error", drop);
-    socket.once("end", drop);
+    socket.on("end", drop);
+    socket.once("close", () => waiting.delete(socket));
     const begin = (): void => {
       const first = socket.read(1) as Buffer | null;
       if (first === null) return void socket.once("readable", begin);
-      socket.off("end", drop);
       socket.unshift(first);
-      if (first[0] !== tlsHandshake) {
-        socket.setTimeout(0, drop);
-        serve!.call(server, socket);
-        return;
-      }
+      if (first[0] !== tlsHandshake) return admit(socket);
       const secure = new TLSSocket(socket, { isServer: true, secureContext });
       beneath.set(secure, socket);
-      // A stranger that does not trust us, or speaks an old dialect: nothing to tell, nothing to keep.
       secure.on("error", drop);
-      secure.once("secure", () => {
-        socket.setTimeout(0, drop);
-        serve!.call(server, secure);
-      });
+      secure.on("end", drop);
+      secure.once("close", drop);
+      secure.once("secure", () => admit(secure));
     };
     begin();
   });
-  return (stream) => beneath.get(stream) ?? (stream as Socket);
+  return {
+    socketOf: (stream) => beneath.get(stream) ?? (stream as Socket),
+    close: () => {
+      for (const socket of waiting) socket.destroy();
+    },
+  };
 };

@@ -1,5 +1,5 @@
 /** A bare WebSocket client for tests over loopback: it keeps every frame and waits for those a test asks for. */
-import { WebSocket } from "ws";
+import { WebSocket, type ClientOptions } from "ws";
 import type { Frame } from "./wire.ts";
 
 export class Client {
@@ -21,8 +21,8 @@ export class Client {
     });
   }
 
-  static async open(url: string, protocols: string[] = []): Promise<Client> {
-    const client = new Client(new WebSocket(url, protocols));
+  static async open(url: string, protocols: string[] = [], options: ClientOptions = {}): Promise<Client> {
+    const client = new Client(new WebSocket(url, protocols, options));
     await new Promise((resolve, reject) => {
       client.ws.once("open", resolve);
       client.ws.once("error", reject);
@@ -31,16 +31,16 @@ export class Client {
   }
 
   /** A client that is subscribed. */
-  static async subscribe(url: string, bot = "bot", secret = "secret"): Promise<Client> {
-    const client = await Client.open(url);
+  static async subscribe(url: string, bot = "bot", secret = "secret", options: ClientOptions = {}): Promise<Client> {
+    const client = await Client.open(url, [], options);
     client.send({ cmd: "aibot_subscribe", headers: { req_id: "sub" }, body: { bot_id: bot, secret } });
     await client.next();
     return client;
   }
 
   /** One that answers every text with `echo: <text>` as a stream of two frames. */
-  static async echo(url: string, bot = "bot", secret = "secret"): Promise<Client> {
-    const client = await Client.subscribe(url, bot, secret);
+  static async echo(url: string, bot = "bot", secret = "secret", options: ClientOptions = {}): Promise<Client> {
+    const client = await Client.subscribe(url, bot, secret, options);
     client.ws.on("message", (data) => {
       const { cmd, headers, body } = JSON.parse((data as Buffer).toString()) as Frame;
       if (cmd !== "aibot_msg_callback") return;
