@@ -13,11 +13,15 @@ import type {
   Outcome,
   StreamEffect,
   StreamInput,
+  StreamOptions,
   StreamResult,
 } from "@openws/protocol";
 import type { Driver } from "./driver.ts";
 import type { Chat } from "./message.ts";
 import type { Runtime } from "./runtime.ts";
+
+/** By what an answer went out. */
+export type AnswerRoute = "stream" | "reply" | "welcome" | "update" | "push";
 
 /**
  * What became of an answer: the gateway took it; or may have, but never said; or did not, and `why` says which refusal or
@@ -28,14 +32,24 @@ export type AnswerEnd =
   | { readonly type: "unknown"; readonly why: string }
   | { readonly type: "failed"; readonly why: string; readonly errcode?: number };
 
-/** A place for text under one message. After `finish` the next `append` begins a new bubble. */
+/** Told once for each answer: by which route it went out at last, and what became of it. */
+export type AnswerListener = (route: AnswerRoute, end: AnswerEnd) => void;
+
+/** A place for text under one message. After `finish` the next text begins a new bubble; after `close` nothing does. */
 export interface Bubble {
   append(text: string): void;
-  /** Ends the bubble, with a last text if there is one; resolves when it is known what became of it, with undefined when there is none. */
-  finish(text?: string): Promise<AnswerEnd | undefined>;
-  /** Ends the bubble, or opens one to end it, with a sentence for the user. */
-  fail(text: string): Promise<AnswerEnd | undefined>;
+  /** Shows a text until the first word of the answer comes, which takes its place. */
+  hold(text: string): void;
+  /** Ends the bubble, with a last text if there is one; resolves when it is known what became of it, at once when there is none. */
+  finish(text?: string): Promise<void>;
+  /** Ends the bubble, or opens one to end it, with a sentence for the user. "" ends what is open and says nothing. */
+  fail(text: string): Promise<void>;
+  /** As `fail`, but only where a bubble is open; whatever the handler still says is not shown. */
+  close(text: string): Promise<void>;
 }
+
+/** How streams behave; the defaults are those of `@openws/protocol`. */
+export type BubbleOptions = Pick<StreamOptions, "handoverMs" | "doubtMs" | "texts">;
 
 /** Chats whose allowance is remembered; the one that was silent longest is forgotten first, an hour later or never mind. */
 const rememberedChats = 10_000;
@@ -47,44 +61,35 @@ const maxTries = 4;
 export class Answers {
   readonly #driver: Driver;
   readonly #runtime: Runtime;
+  readonly #options: BubbleOptions;
   readonly #budgets = new Map<string, Budget>();
   readonly #streams = new Set<RunningStream>();
+  /** What waits for its chat's budget. */
+  readonly #waits = new Set<() => void>();
+  readonly #random: () => number;
 
-  constructor(driver: Driver, runtime: Runtime) {
+  constructor(driver: Driver, runtime: Runtime, options: BubbleOptions = {}) {
     this.#driver = driver;
     this.#runtime = runtime;
+    this.#options = options;
+    this.#random = () => runtime.random();
   }
 
   /** The bubble under the message with this req_id. Nothing is sent before the first visible text. */
-  bubble(reqId: string, chat: Chat): Bubble {
-    let open: RunningStream | undefined;
-    const current = (): RunningStream => (open ??= this.#run(reqId, chat));
-    const end = (input: StreamInput): Promise<AnswerEnd> => {
-      const ending = current();
-      open = undefined;
-      ending.take(input);
-      return ending.ended;
-    };
-    return {
-      append: (text) => current().take({ type: "append", text }),
-      finish: (text) => {
-        if (text !== undefined) return end({ type: "finish", text });
-        return open === undefined ? Promise.resolve(undefined) : end({ type: "finish" });
-      },
-      fail: (text) => end({ type: "fail", text }),
-    };
+  bubble(reqId: string, chat: Chat, replyUntil: Millis, answered: AnswerListener): Bubble {
+    return new OpenBubble(() => this.#run(reqId, chat, replyUntil), answered);
   }
 
   /** Pushes a text, in parts where it is long. Fails at once while there is no line. */
   pushText(chat: Chat, text: string): Promise<AnswerEnd> {
     if (this.#driver.state !== "ready") return Promise.resolve(notConnected);
     // An answer whose reply window is over is nothing but pushes.
-    const stream = this.#run(undefined, chat);
+    const stream = this.#run(undefined, chat, 0);
     stream.take({ type: "finish", text });
-    return stream.ended;
+    return stream.ended.then(({ end }) => end);
   }
 
-  /** Pushes a body that `aibot_send_msg` takes. Throws `UsageError` for one that it does not. */
+  /** Pushes a body that `aibot_send_msg` takes. Rejects with `UsageError` for one that it does not. */
   async pushBody(chat: Chat, body: Readonly<Record<string, unknown>>): Promise<AnswerEnd> {
     return this.request(() => this.#push(chat, body), chat);
   }
@@ -95,6 +100,7 @@ export class Answers {
     for (let tries = 1; ; tries++) {
       const encoded = frame();
       for (;;) {
+        if (this.#driver.over) return notConnected;
         const [answer] = budget.handle(this.#runtime.now(), { type: "ask", for: "push" });
         if (answer?.type !== "denied") break;
         await this.#until(answer.until);
@@ -113,40 +119,37 @@ export class Answers {
     return endOf(await this.#driver.request(frame));
   }
 
-  /** The connection moved: what waited for a line goes on over it. */
+  /** The connection moved: what waited for a line goes on over it, or ends when none will come. */
   lineMoved(to: ConnectionStateName): void {
-    if (to !== "ready") return;
-    for (const stream of this.#streams) stream.take({ type: "ready" });
+    if (to === "ready") for (const stream of this.#streams) stream.take({ type: "ready" });
+    else if (this.#driver.over) {
+      for (const stream of this.#streams) stream.take({ type: "stopped" });
+      for (const wake of this.#waits) wake();
+    }
   }
 
-  /** Ends every open bubble with a word that it was stopped. */
-  drain(): void {
-    for (const stream of this.#streams) stream.take({ type: "cancel" });
+  /** Resolves when no bubble is open. */
+  async idle(): Promise<void> {
+    await Promise.all([...this.#streams].map(({ ended }) => ended));
   }
 
-  #run(reqId: string | undefined, chat: Chat): RunningStream {
-    const random = (): number => this.#runtime.random();
-    const stream = new Stream({
-      id: makeReqId("stream", random),
-      budget: this.#budget(chat),
-      ...(reqId === undefined ? { replyUntil: 0 } : {}),
-    });
-    const send = (effect: Extract<StreamEffect, { type: "send" | "push" }>): Promise<Outcome> =>
-      this.#driver.request(
-        effect.type === "send" && reqId !== undefined
-          ? encode({ cmd: cmd.respond, headers: { req_id: reqId }, body: effect.body })
-          : this.#push(
-              chat,
-              effect.type === "push" ? { msgtype: "markdown", markdown: { content: effect.content } } : effect.body,
-            ),
-      );
-    const running = new RunningStream(stream, this.#runtime, send, () => this.#streams.delete(running));
+  #run(reqId: string | undefined, chat: Chat, replyUntil: Millis): RunningStream {
+    const budget = this.#budget(chat);
+    const stream = new Stream({ ...this.#options, id: makeReqId("stream", this.#random), budget, replyUntil });
+    const frame = (effect: SendEffect): EncodedFrame =>
+      effect.type === "send" && reqId !== undefined
+        ? encode({ cmd: cmd.respond, headers: { req_id: reqId }, body: effect.body })
+        : this.#push(
+            chat,
+            effect.type === "push" ? { msgtype: "markdown", markdown: { content: effect.content } } : effect.body,
+          );
+    const running = new RunningStream(stream, this.#runtime, this.#driver, frame, () => this.#streams.delete(running));
     this.#streams.add(running);
     return running;
   }
 
   #push({ id, type }: Chat, body: object): EncodedFrame {
-    const headers = { req_id: makeReqId("send", () => this.#runtime.random()) };
+    const headers = { req_id: makeReqId("send", this.#random) };
     // The body may be the application's own: encode judges it whole.
     const frame = { cmd: cmd.send, headers, body: { ...body, chatid: id, chat_type: type === "single" ? 1 : 2 } };
     return encode(frame as Parameters<typeof encode>[0]);
@@ -160,49 +163,139 @@ export class Answers {
     return budget;
   }
 
+  /** Waits for an instant, or for the end of the line. */
   #until(at: Millis): Promise<void> {
     return new Promise((resolve) => {
-      this.#runtime.wakeAt(at, resolve);
+      const wake = (): void => {
+        cancel();
+        this.#waits.delete(wake);
+        resolve();
+      };
+      const cancel = this.#runtime.wakeAt(at, wake);
+      this.#waits.add(wake);
     });
   }
 }
 
+/** The row of streams under one message, of which at most one is open. */
+class OpenBubble implements Bubble {
+  readonly #begin: () => RunningStream;
+  readonly #answered: AnswerListener;
+  #open: RunningStream | undefined;
+  #holding = false;
+  #closed = false;
+
+  constructor(begin: () => RunningStream, answered: AnswerListener) {
+    this.#begin = begin;
+    this.#answered = answered;
+  }
+
+  append(text: string): void {
+    if (this.#closed) return;
+    const replaces = this.#holding && text !== "";
+    if (replaces) this.#holding = false;
+    this.#current.take({ type: replaces ? "set" : "append", text });
+  }
+
+  hold(text: string): void {
+    if (this.#closed || this.#open !== undefined) return;
+    this.#holding = true;
+    this.#current.take({ type: "set", text });
+  }
+
+  finish(text?: string): Promise<void> {
+    if (this.#closed || (text === undefined && this.#open === undefined)) return Promise.resolve();
+    this.#unhold();
+    return this.#end(text === undefined ? { type: "finish" } : { type: "finish", text });
+  }
+
+  fail(text: string): Promise<void> {
+    if (this.#closed || (text === "" && this.#open === undefined)) return Promise.resolve();
+    this.#unhold();
+    return this.#end({ type: "fail", text });
+  }
+
+  close(text: string): Promise<void> {
+    const ended = this.#open === undefined ? Promise.resolve() : this.fail(text);
+    this.#closed = true;
+    return ended;
+  }
+
+  #unhold(): void {
+    if (this.#holding) this.#current.take({ type: "set", text: "" });
+    this.#holding = false;
+  }
+
+  get #current(): RunningStream {
+    return (this.#open ??= this.#begin());
+  }
+
+  #end(input: StreamInput): Promise<void> {
+    const ending = this.#current;
+    this.#open = undefined;
+    ending.take(input);
+    return ending.ended.then(({ route, end }) => this.#answered(route, end));
+  }
+}
+
+type SendEffect = Extract<StreamEffect, { type: "send" | "push" }>;
+
 /** One `Stream` with its alarm. */
 class RunningStream {
-  readonly ended: Promise<AnswerEnd>;
+  readonly ended: Promise<{ route: AnswerRoute; end: AnswerEnd }>;
   readonly #stream: Stream;
   readonly #runtime: Runtime;
-  readonly #send: (effect: Extract<StreamEffect, { type: "send" | "push" }>) => Promise<Outcome>;
-  readonly #end: (end: AnswerEnd) => void;
+  readonly #driver: Driver;
+  readonly #frame: (effect: SendEffect) => EncodedFrame;
+  readonly #over: () => void;
+  readonly #resolve: (ended: { route: AnswerRoute; end: AnswerEnd }) => void;
   #cancelAlarm: (() => void) | undefined;
+  /** A frame that our own encoder refused: the gateway never saw it. */
+  #unsendable: string | undefined;
 
   constructor(
     stream: Stream,
     runtime: Runtime,
-    send: (effect: Extract<StreamEffect, { type: "send" | "push" }>) => Promise<Outcome>,
+    driver: Driver,
+    frame: (effect: SendEffect) => EncodedFrame,
     over: () => void,
   ) {
-    const { promise, resolve } = Promise.withResolvers<AnswerEnd>();
+    const { promise, resolve } = Promise.withResolvers<{ route: AnswerRoute; end: AnswerEnd }>();
     this.ended = promise;
+    this.#resolve = resolve;
     this.#stream = stream;
     this.#runtime = runtime;
-    this.#send = send;
-    this.#end = (end) => {
-      over();
-      resolve(end);
-    };
+    this.#driver = driver;
+    this.#frame = frame;
+    this.#over = over;
   }
 
   take(input: StreamInput): void {
     for (const effect of this.#stream.handle(this.#runtime.now(), input))
-      if (effect.type === "done") this.#end(resultOf(effect.result));
-      else
-        void this.#send(effect).then((outcome) => {
-          this.take({ type: "settled", key: effect.key, outcome });
-        });
+      if (effect.type === "done") this.#end(effect.result);
+      else this.#send(effect);
     this.#cancelAlarm?.();
     const at = this.#stream.deadline;
     this.#cancelAlarm = at === undefined ? undefined : this.#runtime.wakeAt(at, () => this.take({ type: "tick" }));
+  }
+
+  #send(effect: SendEffect): void {
+    let frame: EncodedFrame;
+    try {
+      frame = this.#frame(effect);
+    } catch (error) {
+      this.#unsendable = error instanceof Error ? error.message : String(error);
+      this.take({ type: "stopped" });
+      return;
+    }
+    this.#driver.send(frame, (outcome) => this.take({ type: "settled", key: effect.key, outcome }));
+  }
+
+  #end(result: StreamResult): void {
+    this.#over();
+    const end: AnswerEnd =
+      this.#unsendable === undefined ? resultOf(result) : { type: "failed", why: this.#unsendable };
+    this.#resolve({ route: result.route === "markdown" ? "reply" : result.route, end });
   }
 }
 

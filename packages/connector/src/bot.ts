@@ -1,11 +1,13 @@
 /**
  * A bot: handlers in front of a line. Decides which handler gets what, once; and by which command its result goes back,
- * under which req_id and by when. Does not know sockets (driver.ts), nor how a text becomes frames (answer.ts).
+ * under which req_id and by when. Does not know sockets (driver.ts), nor how a text becomes frames (answer.ts), nor in
+ * which order handlers run (turns.ts).
  *
  * Invariants: a handler never holds up the line; a msgid is handled once; every bubble that was opened is finished,
- * whatever its handler does; what becomes of each answer is told to the observers.
+ * whatever its handler does; what becomes of each message and of each answer is told to the observers; nothing that a
+ * handler or an observer throws gets past this file.
  */
-import { cmd, encode, eventWindowMs } from "@openws/protocol";
+import { UsageError, cmd, encode, eventWindowMs, hasVisible, replyWindowMs } from "@openws/protocol";
 import type {
   ConnectionEffect,
   ConnectionOptions,
@@ -13,11 +15,13 @@ import type {
   EncodedFrame,
   Millis,
   Push,
+  StreamTexts,
 } from "@openws/protocol";
-import { type AnswerEnd, Answers } from "./answer.ts";
+import { type AnswerEnd, type AnswerRoute, Answers, type Bubble } from "./answer.ts";
 import { type Sentence, sentenceOf } from "./causes.ts";
 import { defaultUrl } from "./config.ts";
 import { Driver } from "./driver.ts";
+import { Events, type Missed, type ObserverFailed } from "./events.ts";
 import {
   type Chat,
   type EventKind,
@@ -27,14 +31,22 @@ import {
   eventOf,
   messageOf,
 } from "./message.ts";
-import { type Reply, isReply } from "./reply.ts";
+import { type Answerable, type Reply, isSequence, partOf } from "./reply.ts";
 import type { Runtime } from "./runtime.ts";
-
-/** What a handler may return: nothing, an answer, or several in turn; plain strings of an iterable are deltas of one bubble. */
-export type Answerable = undefined | string | Reply | AsyncIterable<string | Reply>;
+import { type AbortWhy, type DropWhy, Turn, type TurnOptions, Turns } from "./turns.ts";
 
 /** Handles one kind of message or event. It may take its time: the line goes on without it. */
 export type Handler<Given> = (given: Given) => Answerable | Promise<Answerable>;
+
+/** What a bot says in its own name, in Markdown. "" says nothing, save for `empty`. */
+export interface BotTexts extends StreamTexts {
+  /** Ends the answers that the bot's stop cuts off, and those that a newer message replaces. */
+  readonly cancelled: string;
+  /** Ends an answer whose handler threw. */
+  readonly failed: string;
+  /** Ends an answer whose handler took longer than `handlerMs`. */
+  readonly expired: string;
+}
 
 /** How to make a bot. Durations as in `ConnectionOptions`, whose defaults are the ones to run with. */
 export interface BotOptions extends Omit<ConnectionOptions, "random" | "botId" | "secret"> {
@@ -45,8 +57,21 @@ export interface BotOptions extends Omit<ConnectionOptions, "random" | "botId" |
   readonly url?: string | undefined;
   /** The display name, taken off the start of a group's texts. */
   readonly name?: string | undefined;
-  /** What a bubble ends with when its handler throws; a sentence in Chinese and English. */
-  readonly failureText?: string | undefined;
+  /** What becomes of a message that comes while another one of its chat is being handled; "queue". */
+  readonly whenBusy?: TurnOptions["whenBusy"] | undefined;
+  /** Handlers that run at once, over all chats; 1,000. */
+  readonly maxRunning?: number | undefined;
+  /** Messages that wait for their turn, over all chats; 10,000. What comes beyond is dropped, and told so. */
+  readonly maxWaiting?: number | undefined;
+  /** How long a handler may take before its answer is ended for it; 1,800,000, half an hour. */
+  readonly handlerMs?: Millis | undefined;
+  /** Shown under a message until the first word of its answer comes; nothing. */
+  readonly placeholder?: string | undefined;
+  /** How long a handler may be silent before the placeholder is shown; 1,000. */
+  readonly placeholderMs?: Millis | undefined;
+  /** The age at which a bubble is finished and its answer goes on in a new one; 540,000, a minute before its end. */
+  readonly handoverMs?: Millis | undefined;
+  readonly texts?: Partial<BotTexts> | undefined;
 }
 
 /** Three truths about a line, because any one of them alone has fooled people. */
@@ -72,11 +97,13 @@ export type BotEvent =
   | { readonly type: "happened"; readonly event: HappenedEvent }
   | { readonly type: "duplicate"; readonly msgid: string }
   | { readonly type: "unhandled"; readonly kind: MessageKind | EventKind; readonly reqId: string }
+  /** A handler was not called: its chat was busy, too much waited, or the bot was stopping. */
+  | { readonly type: "dropped"; readonly reqId: string; readonly why: DropWhy }
+  /** A handler was told to end before it did by itself. */
+  | { readonly type: "cut-off"; readonly reqId: string; readonly why: AbortWhy }
   | { readonly type: "handler-failed"; readonly reqId: string; readonly error: unknown }
-  | { readonly type: "answered"; readonly reqId: string; readonly route: AnswerRoute; readonly end: AnswerEnd };
-
-/** By what an answer went out. */
-export type AnswerRoute = "stream" | "reply" | "welcome" | "update" | "push";
+  | { readonly type: "answered"; readonly reqId: string; readonly route: AnswerRoute; readonly end: AnswerEnd }
+  | ObserverFailed;
 
 /** To whom a push goes: a user, or a group by its chatid; ids as they came in messages, unchanged. */
 export type Target = { readonly userid: string } | { readonly chatid: string };
@@ -89,16 +116,24 @@ export interface Bot {
   /** Registers the handler of a kind of message or event; the last one registered counts. */
   on<Kind extends MessageKind>(kind: Kind, handler: Handler<Message<Kind>>): Bot;
   on<Kind extends EventKind>(kind: Kind, handler: Handler<HappenedEvent<Kind>>): Bot;
-  /** Calls `listener` with everything that happens from now on; it must not throw. Returns how to end it. */
+  /** Registers the handler of all messages, or events, that have none of their own. */
+  on(kind: "message", handler: Handler<Message>): Bot;
+  on(kind: "event", handler: Handler<HappenedEvent>): Bot;
+  /** Calls `listener` with everything that happens from now on, at once and in order. Returns how to end it. */
   observe(listener: (event: BotEvent) => void): () => void;
+  /** Everything that happens from the first step of a `for await` on; a reader that is 10,000 events late misses some. */
+  readonly events: AsyncIterable<BotEvent | Missed>;
   /**
    * Sends a message of the bot's own. Resolves with what came of it; texts beyond 20,480 bytes go in several parts, and
-   * the first part that was not acknowledged is the last. Throws `UsageError` for what the gateway would refuse unread.
+   * the first part that was not acknowledged is the last. Rejects with `UsageError` for what the gateway would refuse unread.
    */
   push(to: Target, message: string | Reply): Promise<AnswerEnd>;
-  /** Connects, and stays connected. After a kick, a refusal or a stop: begins again. */
-  start(): void;
-  /** Ends open answers, waits for them at most `drainMs` (4,500), closes the socket. */
+  /**
+   * Connects, and stays connected. After a kick, a refusal or a stop: begins again. Resolves when the bot is subscribed,
+   * or will not be by itself, which `state` tells apart; never rejects. Nobody needs to wait for it.
+   */
+  start(): Promise<BotState>;
+  /** Ends open answers, waits for them at most `drainMs` (4,500), closes the socket. Handlers are told by `signal`. */
   stop(drainMs?: Millis): Promise<void>;
 }
 
@@ -116,27 +151,45 @@ class RunningBot implements Bot {
   readonly #runtime: Runtime;
   readonly #driver: Driver;
   readonly #answers: Answers;
-  readonly #failureText: string;
+  readonly #turns: Turns;
+  readonly #texts: Partial<BotTexts>;
+  readonly #placeholder: { readonly text: string; readonly afterMs: Millis } | undefined;
   readonly #handlers = new Map<string, Handler<never>>();
-  readonly #observers = new Set<(event: BotEvent) => void>();
+  readonly #events = new Events<BotEvent>();
   readonly #seen = new Set<string>();
-  readonly #open = new Set<Promise<void>>();
-  #abort = new AbortController();
+  /** Who waits for `start` to come to something. */
+  #starting: ((state: BotState) => void)[] = [];
+  #stopping = false;
   #receiving = false;
   #reason: Sentence = { en: "not started", zh: "尚未启动" };
 
   constructor(options: BotOptions) {
-    const { botId, secret, runtime, url = defaultUrl, name, failureText, ...connection } = options;
+    const { botId, secret, runtime, url = defaultUrl, name, texts = {}, handoverMs, ...rest } = options;
+    const { whenBusy, maxRunning, maxWaiting, handlerMs, placeholder, placeholderMs, ...connection } = rest;
     this.id = botId;
     this.name = name;
     this.#runtime = runtime;
-    this.#failureText = failureText ?? "抱歉，出了点问题，请稍后再试。(Something went wrong, please try again.)";
+    this.#texts = texts;
+    this.#placeholder =
+      placeholder === undefined ? undefined : { text: placeholder, afterMs: placeholderMs ?? 1_000 };
     this.#driver = new Driver(url, { botId, secret, ...connection }, runtime, {
       deliver: (push, text) => this.#deliver(push, text),
       moved: (effect) => this.#moved(effect),
       notice: (what) => this.#tell({ type: "notice", what }),
     });
-    this.#answers = new Answers(this.#driver, runtime);
+    this.#answers = new Answers(this.#driver, runtime, {
+      texts,
+      ...(handoverMs === undefined ? {} : { handoverMs }),
+    });
+    this.#turns = new Turns(
+      {
+        whenBusy: whenBusy ?? "queue",
+        maxRunning: atLeastOne("maxRunning", maxRunning ?? 1_000),
+        maxWaiting: atLeastOne("maxWaiting", maxWaiting ?? 10_000),
+        turnMs: atLeastOne("handlerMs", handlerMs ?? 30 * 60_000),
+      },
+      runtime,
+    );
   }
 
   get state(): BotState {
@@ -153,50 +206,69 @@ class RunningBot implements Bot {
     };
   }
 
-  on(kind: MessageKind | EventKind, handler: Handler<never>): Bot {
+  on(kind: string, handler: Handler<never>): Bot {
     this.#handlers.set(kind, handler);
     return this;
   }
 
   observe(listener: (event: BotEvent) => void): () => void {
-    this.#observers.add(listener);
-    return () => this.#observers.delete(listener);
+    return this.#events.observe(listener);
+  }
+
+  get events(): AsyncIterable<BotEvent | Missed> {
+    return this.#events.read();
   }
 
   async push(to: Target, message: string | Reply): Promise<AnswerEnd> {
     const chat: Chat = "userid" in to ? { id: to.userid, type: "single" } : { id: to.chatid, type: "group" };
-    const pushed = typeof message === "string" ? { type: "markdown" as const, content: message } : message;
-    if (pushed.type === "text" || pushed.type === "markdown") return this.#answers.pushText(chat, pushed.content);
-    return this.#answers.pushBody(chat, pushed.type === "card" ? cardBody(pushed.card) : pushed.body);
+    if (typeof chat.id !== "string" || chat.id === "")
+      throw new UsageError("a push needs a userid or a chatid, as it came in a message", { path: "to" });
+    const pushed = typeof message === "string" ? ({ type: "markdown", content: message } as const) : message;
+    if (pushed.type !== "text" && pushed.type !== "markdown") return this.#answers.pushBody(chat, bodyOf(pushed));
+    if (!hasVisible(pushed.content))
+      throw new UsageError("a push needs a text with a visible character", { path: "content" });
+    return this.#answers.pushText(chat, pushed.content);
   }
 
-  start(): void {
-    if (this.#abort.signal.aborted) this.#abort = new AbortController();
+  start(): Promise<BotState> {
+    this.#stopping = false;
+    const settled = new Promise<BotState>((resolve) => {
+      this.#starting.push(resolve);
+    });
     this.#driver.start();
+    if (this.#driver.state === "ready") this.#started();
+    return settled;
   }
 
   async stop(drainMs: Millis = 4_500): Promise<void> {
-    this.#abort.abort(new Error("the bot is stopping"));
-    this.#answers.drain();
+    this.#stopping = true;
+    this.#turns.stop();
     const { promise: late, resolve } = Promise.withResolvers<undefined>();
     const cancel = this.#runtime.wakeAt(this.#runtime.now() + drainMs, () => resolve(undefined));
-    await Promise.race([Promise.allSettled(this.#open), late]);
+    await Promise.race([this.#turns.idle().then(() => this.#answers.idle()), late]);
     cancel();
-    this.#driver.stop();
+    // Somebody may have started it again meanwhile.
+    if (this.#stopping) this.#driver.stop();
   }
 
   #tell(event: BotEvent): void {
-    for (const observer of this.#observers) observer(event);
+    this.#events.tell(event);
   }
 
   #moved(effect: Extract<ConnectionEffect, { type: "moved" }>): void {
     const sentence = sentenceOf(effect.why, effect.detail);
     // "Trying again" would hide why: the reason of a wait stays until the line is back or something else goes wrong.
-    if (effect.to !== "dialing" && effect.to !== "subscribing") this.#reason = sentence;
-    else if (effect.why === "start") this.#reason = sentence;
+    if ((effect.to !== "dialing" && effect.to !== "subscribing") || effect.why === "start") this.#reason = sentence;
     this.#receiving = false;
+    // Nothing that is being handled could still be answered.
+    if (this.#driver.over) this.#turns.stop();
     this.#answers.lineMoved(effect.to);
     this.#tell({ ...effect, sentence });
+    if (effect.to === "ready" || this.#driver.over) this.#started();
+  }
+
+  #started(): void {
+    for (const resolve of this.#starting.splice(0)) resolve(this.state);
   }
 
   // --- in
@@ -208,8 +280,9 @@ class RunningBot implements Bot {
       this.#tell({ type: "duplicate", msgid });
       return;
     }
-    if (push.kind === "message") this.#message(messageOf(push, raw, this.name, this.#abort.signal));
-    else this.#event(eventOf(push, raw, this.#abort.signal));
+    const turn = new Turn();
+    if (push.kind === "message") this.#message(messageOf(push, raw, this.name, turn), turn);
+    else this.#event(eventOf(push, raw, turn), turn);
   }
 
   #repeated(msgid: string): boolean {
@@ -219,110 +292,183 @@ class RunningBot implements Bot {
     return false;
   }
 
-  #message(message: Message): void {
+  #message(message: Message, turn: Turn): void {
     this.#tell({ type: "message", message });
-    const handler = this.#handlerOf(message.kind, message.reqId);
-    if (handler !== undefined) this.#run(this.#answerMessage(message, handler as Handler<Message>));
+    const { kind, reqId, chat } = message;
+    const handler = this.#handlerOf(kind, "message", reqId) as Handler<Message> | undefined;
+    if (handler !== undefined)
+      this.#take(turn, `${chat.type}:${chat.id}`, reqId, () => this.#answerMessage(message, handler, turn));
   }
 
-  #event(event: HappenedEvent): void {
+  /** An event is no part of a conversation: it does not wait for a turn of its chat, and has five seconds at most. */
+  #event(event: HappenedEvent, turn: Turn): void {
     this.#tell({ type: "happened", event });
-    const handler = this.#handlerOf(event.kind, event.reqId);
-    if (handler !== undefined) this.#run(this.#answerEvent(event, handler as Handler<HappenedEvent>));
+    const handler = this.#handlerOf(event.kind, "event", event.reqId) as Handler<HappenedEvent> | undefined;
+    if (handler !== undefined)
+      this.#take(turn, undefined, event.reqId, () => this.#answerEvent(event, handler, turn));
   }
 
-  #handlerOf(kind: MessageKind | EventKind, reqId: string): Handler<never> | undefined {
-    const handler = this.#handlers.get(kind);
+  #handlerOf(kind: MessageKind | EventKind, all: "message" | "event", reqId: string): Handler<never> | undefined {
+    const handler = this.#handlers.get(kind) ?? this.#handlers.get(all);
     if (handler === undefined) this.#tell({ type: "unhandled", kind, reqId });
     return handler;
   }
 
-  /** Keeps count of what is being answered, for `stop`. */
-  #run(answering: Promise<void>): void {
-    this.#open.add(answering);
-    void answering.finally(() => this.#open.delete(answering));
+  #take(turn: Turn, key: string | undefined, reqId: string, work: () => Promise<void>): void {
+    const dropped = (why: DropWhy): void => this.#tell({ type: "dropped", reqId, why });
+    if (this.#stopping) dropped("stopped");
+    else this.#turns.take(turn, key, work, dropped);
   }
 
   // --- out
 
-  async #answerMessage(message: Message, handler: Handler<Message>): Promise<void> {
+  /** Resolves when the handler is done, or was told to be and its bubble is being ended: whatever it still does is ignored. */
+  #answerMessage(message: Message, handler: Handler<Message>, turn: Turn): Promise<void> {
     const { reqId, chat } = message;
-    const bubble = this.#answers.bubble(reqId, chat);
-    const seal = async (text?: string): Promise<void> => this.#answered(reqId, "stream", await bubble.finish(text));
+    const answered = (route: AnswerRoute, end: AnswerEnd): void => this.#tell({ type: "answered", reqId, route, end });
+    const bubble = this.#answers.bubble(reqId, chat, this.#runtime.now() + replyWindowMs, answered);
+    const unhold = this.#hold(bubble);
+    return new Promise((resolve) => {
+      turn.onAbort((why) => {
+        this.#tell({ type: "cut-off", reqId, why });
+        if (why === "expired") void bubble.fail(this.#texts.expired ?? defaultExpired);
+        void bubble.close(this.#texts.cancelled ?? defaultCancelled);
+        unhold();
+        resolve();
+      });
+      void this.#handle(message, handler, turn, bubble, answered).then(() => {
+        unhold();
+        resolve();
+      });
+    });
+  }
+
+  /** Never rejects. The last piece of an answer is handed over, not waited for: the chat's next turn need not see its ack. */
+  async #handle(
+    message: Message,
+    handler: Handler<Message>,
+    turn: Turn,
+    bubble: Bubble,
+    answered: (route: AnswerRoute, end: AnswerEnd) => void,
+  ): Promise<void> {
     try {
-      for await (const part of partsOf(handler, message)) {
-        if (typeof part === "string") {
-          bubble.append(part);
-          continue;
+      const result = await handler(message);
+      if (turn.aborted !== undefined) return;
+      if (typeof result === "string") {
+        void bubble.finish(result);
+      } else if (isSequence(result)) {
+        // A source that yields nothing is an answer all the same, and one without a visible character: the stream says so.
+        bubble.append("");
+        for await (const part of result) {
+          if (turn.aborted !== undefined) return;
+          const piece = partOf(part);
+          if (typeof piece === "string") bubble.append(piece);
+          else {
+            await bubble.finish();
+            if (turn.aborted === undefined) await this.#give(piece, message, bubble, answered);
+          }
         }
-        await seal();
-        if (part.type === "text" || part.type === "markdown") {
-          await seal(part.content);
-        } else {
-          const body = part.type === "card" ? cardBody(part.card) : part.body;
-          const frame = encodeAny({ cmd: cmd.respond, headers: { req_id: reqId }, body });
-          this.#answered(reqId, "reply", await this.#answers.request(() => frame, chat));
-        }
+        void bubble.finish();
+      } else if (result === undefined || result === null) {
+        void bubble.finish();
+      } else {
+        const piece = partOf(result);
+        // A chunk of a model's stream is no answer, but nothing forbids to give one.
+        if (typeof piece === "string") void bubble.finish(piece);
+        else await this.#give(piece, message, bubble, answered);
       }
-      await seal();
     } catch (error) {
-      this.#tell({ type: "handler-failed", reqId, error });
-      this.#answered(reqId, "stream", await bubble.fail(this.#failureText));
+      if (turn.aborted !== undefined) return;
+      this.#tell({ type: "handler-failed", reqId: message.reqId, error });
+      void bubble.fail(this.#texts.failed ?? defaultFailed);
     }
   }
 
-  /** Events take one answer, soon. What comes too late, or has no command of its own, is pushed. */
-  async #answerEvent(event: HappenedEvent, handler: Handler<HappenedEvent>): Promise<void> {
+  /** Sends a whole message under the message it answers. */
+  async #give(
+    piece: Reply,
+    { reqId, chat }: Message,
+    bubble: Bubble,
+    answered: (route: AnswerRoute, end: AnswerEnd) => void,
+  ): Promise<void> {
+    if (piece.type === "text" || piece.type === "markdown") {
+      await bubble.finish(piece.content);
+      return;
+    }
+    const frame = encodeAny({ cmd: cmd.respond, headers: { req_id: reqId }, body: bodyOf(piece) });
+    answered("reply", await this.#answers.request(() => frame, chat));
+  }
+
+  /** Shows the placeholder if the handler is silent for too long; what is shown by then stays. */
+  #hold(bubble: Bubble): () => void {
+    if (this.#placeholder === undefined) return noop;
+    const { text, afterMs } = this.#placeholder;
+    return this.#runtime.wakeAt(this.#runtime.now() + afterMs, () => bubble.hold(text));
+  }
+
+  /** Events take one answer, soon. What comes too late, second, or has no command of its own, is pushed. */
+  async #answerEvent(event: HappenedEvent, handler: Handler<HappenedEvent>, turn: Turn): Promise<void> {
     const { reqId, chat } = event;
     const until = this.#runtime.now() + eventWindowMs;
-    try {
-      for await (const part of partsOf(handler, event)) {
-        const inTime = this.#runtime.now() < until;
-        if (part === "") continue;
-        const answer: Reply = typeof part === "string" ? { type: "text", content: part } : part;
-        const frame = inTime ? eventAnswer(event, answer) : undefined;
-        if (frame !== undefined) {
-          const route = event.kind === "enter_chat" ? "welcome" : "update";
-          this.#answered(reqId, route, await this.#answers.requestNow(frame));
-        } else if (chat !== undefined) {
-          const to = chat.type === "single" ? { userid: chat.id } : { chatid: chat.id };
-          this.#answered(reqId, "push", await this.push(to, answer));
-        }
+    let first = true;
+    const give = async (answer: Reply): Promise<void> => {
+      const frame = first && this.#runtime.now() < until ? eventAnswer(event, answer) : undefined;
+      first = false;
+      if (frame !== undefined) {
+        const route = event.kind === "enter_chat" ? "welcome" : "update";
+        this.#tell({ type: "answered", reqId, route, end: await this.#answers.requestNow(frame) });
+      } else if (chat !== undefined) {
+        const to = chat.type === "single" ? { userid: chat.id } : { chatid: chat.id };
+        this.#tell({ type: "answered", reqId, route: "push", end: await this.push(to, answer) });
       }
-    } catch (error) {
-      this.#tell({ type: "handler-failed", reqId, error });
-    }
-  }
-
-  #answered(reqId: string, route: AnswerRoute, end: AnswerEnd | undefined): void {
-    if (end !== undefined) this.#tell({ type: "answered", reqId, route, end });
+    };
+    const aborted = new Promise<void>((resolve) => {
+      turn.onAbort((why) => {
+        this.#tell({ type: "cut-off", reqId, why });
+        resolve();
+      });
+    });
+    const handled = (async () => {
+      try {
+        const result = await handler(event);
+        let said = "";
+        for await (const part of isSequence(result) && typeof result !== "string" ? result : [result ?? ""]) {
+          if (turn.aborted !== undefined) return;
+          const piece = partOf(part);
+          if (typeof piece === "string") {
+            said += piece;
+            continue;
+          }
+          if (hasVisible(said)) await give({ type: "text", content: said });
+          said = "";
+          await give(piece);
+        }
+        if (hasVisible(said) && turn.aborted === undefined) await give({ type: "text", content: said });
+      } catch (error) {
+        if (turn.aborted === undefined) this.#tell({ type: "handler-failed", reqId, error });
+      }
+    })();
+    await Promise.race([handled, aborted]);
   }
 }
 
-/** A handler's result as a sequence, whatever its form. An iterable that is left early is told so. */
-async function* partsOf<Given>(handler: Handler<Given>, given: Given): AsyncGenerator<string | Reply, void> {
-  const result = await handler(given);
-  if (result === undefined) return;
-  if (typeof result === "string") {
-    // Known at once: a whole answer, not a delta.
-    yield { type: "markdown", content: result };
-    return;
-  }
-  if (isReply(result)) {
-    yield result;
-    return;
-  }
-  // A source that yields nothing is an answer all the same, and one without a visible character: the stream says so.
-  yield "";
-  yield* result;
+const defaultFailed = "抱歉，出了点问题，请稍后再试。(Something went wrong, please try again.)";
+const defaultCancelled = "（已停止 · Stopped）";
+const defaultExpired = "抱歉，处理超时，请稍后再试。(This took too long, please try again.)";
+
+const noop = (): void => undefined;
+
+function atLeastOne(name: string, value: number): number {
+  if (value >= 1 && value < Infinity) return value;
+  throw new UsageError(`${name} must be a finite number from 1`, { path: name });
 }
 
 /** The command that answers this event with this reply, if there is one. */
 function eventAnswer(event: HappenedEvent, answer: Reply): EncodedFrame | undefined {
   const headers = { req_id: event.reqId };
   if (event.kind === "enter_chat") {
-    if (answer.type === "card") return encode({ cmd: cmd.welcome, headers, body: cardBody(answer.card) });
-    if (answer.type === "raw") return encodeAny({ cmd: cmd.welcome, headers, body: answer.body });
+    if (answer.type === "card" || answer.type === "raw")
+      return encodeAny({ cmd: cmd.welcome, headers, body: bodyOf(answer) });
     return encode({ cmd: cmd.welcome, headers, body: { msgtype: "text", text: { content: answer.content } } });
   }
   if (event.kind === "template_card_event") {
@@ -332,16 +478,15 @@ function eventAnswer(event: HappenedEvent, answer: Reply): EncodedFrame | undefi
         headers,
         body: { response_type: "update_template_card", template_card: answer.card },
       });
-    if (answer.type === "raw") return encodeAny({ cmd: cmd.update, headers, body: answer.body });
+    if (answer.type === "raw" && answer.body["response_type"] !== undefined)
+      return encodeAny({ cmd: cmd.update, headers, body: answer.body });
   }
   return undefined;
 }
 
-function cardBody(card: Extract<Reply, { type: "card" }>["card"]): {
-  msgtype: "template_card";
-  template_card: typeof card;
-} {
-  return { msgtype: "template_card", template_card: card };
+/** The body that carries a whole message which is no text. */
+function bodyOf(answer: Exclude<Reply, { type: "text" | "markdown" }>): Readonly<Record<string, unknown>> {
+  return answer.type === "card" ? { msgtype: "template_card", template_card: answer.card } : answer.body;
 }
 
 /** A frame whose body the application wrote: `encode` judges it, so its type need not be known here. */

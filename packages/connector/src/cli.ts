@@ -87,7 +87,8 @@ main(process.argv.slice(2)).then(
     if (code !== undefined) process.exitCode = code;
   },
   (error: unknown) => {
-    const used = error instanceof UsageError;
+    // A port in use is the user's to change, as a flag is.
+    const used = error instanceof UsageError || (error instanceof OpenwsError && error.code === "listen");
     const sentence =
       error instanceof OpenwsError ? error.message : error instanceof Error ? error.message : String(error);
     print(process.stderr, `${program}: ${sentence}\n${used ? `Try: ${program} --help\n` : ""}`);

@@ -65,7 +65,13 @@ export const settings = {
     flag: "bot-secret",
     env: ["WECOM_BOT_SECRET"],
     value: "SECRET",
-    help: "its long-connection secret (required; WECOM_BOT_SECRET_FILE names a file that holds it)",
+    help: "its long-connection secret (required, here or in a file)",
+  },
+  secretFile: {
+    flag: "bot-secret-file",
+    env: ["WECOM_BOT_SECRET_FILE"],
+    value: "FILE",
+    help: "a file that holds it, as containers mount secrets",
   },
   url: { flag: "bot-ws-url", env: ["WECOM_BOT_WS_URL"], value: "URL", help: `the gateway (${defaultUrl})` },
   name: {
@@ -131,19 +137,22 @@ export interface Flags {
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
- * Joins flags, environment and defaults. `readFile` is asked for the content of `WECOM_BOT_SECRET_FILE`.
+ * Joins flags, environment and defaults. `readFile` is asked for the content of the secret's file.
  * Throws `UsageError` for the first setting that is missing or cannot be: one sentence that says which and what to write.
  */
 export function readConfig(flags: Flags, env: Environment, readFile: (path: string) => string): Config {
-  const look = (name: SettingName): Found | undefined => {
-    const flag = flags.values[name];
-    if (flag !== undefined) return { text: flag, as: `--${settings[name].flag}` };
+  const byFlag = (name: SettingName): Found | undefined => {
+    const text = flags.values[name];
+    return text === undefined ? undefined : { text, as: `--${settings[name].flag}` };
+  };
+  const byEnv = (name: SettingName): Found | undefined => {
     for (const variable of settings[name].env) {
       const text = env[variable];
       if (text !== undefined && text !== "") return { text, as: variable };
     }
     return undefined;
   };
+  const look = (name: SettingName): Found | undefined => byFlag(name) ?? byEnv(name);
   const connection: Record<string, number> = {};
   for (const name of durations) {
     const found = look(name);
@@ -152,7 +161,11 @@ export function readConfig(flags: Flags, env: Environment, readFile: (path: stri
   return {
     botId: required(look("botId"), "the bot's id", "WECOM_BOT_ID", "--bot-id"),
     secret: required(
-      look("secret") ?? secretFromFile(env, readFile),
+      // Whatever a flag says wins over whatever the environment says.
+      byFlag("secret") ??
+        contentOf(byFlag("secretFile"), readFile) ??
+        byEnv("secret") ??
+        contentOf(byEnv("secretFile"), readFile),
       "the bot's secret",
       "WECOM_BOT_SECRET",
       "WECOM_BOT_SECRET_FILE",
@@ -171,7 +184,7 @@ export function readConfig(flags: Flags, env: Environment, readFile: (path: stri
 
 /** Sentences about environment names that look like one of ours written wrong; nothing else can tell a typo from silence. */
 export function misspelt(env: Environment): string[] {
-  const known = [...Object.values(settings).flatMap((setting) => setting.env), "WECOM_BOT_SECRET_FILE"];
+  const known: string[] = Object.values(settings).flatMap((setting) => setting.env);
   return Object.keys(env)
     .filter((name) => /^(?:WECOM|OPENWS)_/.test(name) && !known.includes(name))
     .flatMap((name) => {
@@ -186,15 +199,20 @@ interface Found {
   readonly as: string;
 }
 
-function secretFromFile(env: Environment, readFile: (path: string) => string): Found | undefined {
-  const path = env["WECOM_BOT_SECRET_FILE"];
-  if (path === undefined || path === "") return undefined;
+function contentOf(file: Found | undefined, readFile: (path: string) => string): Found | undefined {
+  if (file === undefined) return undefined;
+  const { text: path, as } = file;
+  let text: string;
   try {
-    return { text: readFile(path).trim(), as: "WECOM_BOT_SECRET_FILE" };
+    text = readFile(path).trim();
   } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new UsageError(`WECOM_BOT_SECRET_FILE cannot be read: ${why}`, { cause });
+    const code = cause instanceof Error && "code" in cause ? ` (${String(cause.code)})` : "";
+    // People put the secret itself here; what has no slash is not repeated.
+    const where = /[/\\]/.test(path) ? `: ${path}` : "; it must hold a path";
+    throw new UsageError(`${as} names a file that cannot be read${code}${where}`);
   }
+  if (text === "") throw new UsageError(`${as} names a file that is empty: ${path}`);
+  return { text, as };
 }
 
 function required(found: Found | undefined, what: string, ...ways: readonly [string, string]): string {

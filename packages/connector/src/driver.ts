@@ -2,7 +2,7 @@
  * The only loop: turns socket events and calls into inputs of a `Connection`, performs its effects, and keeps one alarm.
  *
  * Decides nothing about the protocol and owns all that is not pure: which runtime socket belongs to which socket id, whose
- * promise waits for which request. It never awaits, so nothing a handler does can hold up the line.
+ * call waits for which request. It never awaits, so nothing a handler does can hold up the line.
  */
 import { Connection } from "@openws/protocol";
 import type {
@@ -51,6 +51,12 @@ export class Driver {
     return this.#connection.state;
   }
 
+  /** Whether there is no line, and none will come before the next `start`. */
+  get over(): boolean {
+    const { state, deadline } = this.#connection;
+    return state === "stopped" || state === "idle" || ((state === "kicked" || state === "refused") && deadline === undefined);
+  }
+
   /** When the last frame came, on the runtime's clock. */
   get heardAt(): Millis | undefined {
     return this.#heardAt;
@@ -66,12 +72,17 @@ export class Driver {
     this.#handle({ type: "stop" });
   }
 
-  /** Sends a frame and tells what came of it. Never rejects: every failure is an outcome. */
+  /** Sends a frame and calls `settle` once with what came of it, at once when there is no line. */
+  send(frame: EncodedFrame, settle: (outcome: Outcome) => void, ackMs?: Millis): void {
+    const key = ++this.#requests;
+    this.#waiting.set(key, settle);
+    this.#handle(ackMs === undefined ? { type: "request", key, frame } : { type: "request", key, frame, ackMs });
+  }
+
+  /** As `send`, as a promise. It never rejects: every failure is an outcome. */
   request(frame: EncodedFrame, ackMs?: Millis): Promise<Outcome> {
     return new Promise((resolve) => {
-      const key = ++this.#requests;
-      this.#waiting.set(key, resolve);
-      this.#handle(ackMs === undefined ? { type: "request", key, frame } : { type: "request", key, frame, ackMs });
+      this.send(frame, resolve, ackMs);
     });
   }
 
@@ -110,10 +121,12 @@ export class Driver {
         this.#socket?.drop(effect.why === "stop");
         this.#socket = undefined;
         return;
-      case "settle":
-        this.#waiting.get(effect.key)?.(effect.outcome);
+      case "settle": {
+        const settle = this.#waiting.get(effect.key);
         this.#waiting.delete(effect.key);
+        settle?.(effect.outcome);
         return;
+      }
       case "deliver":
         this.#events.deliver(effect.push, effect.text);
         return;

@@ -10,14 +10,16 @@
 import { type Bot, type BotOptions, createBot as createBotOn } from "./bot.ts";
 import { nodeRuntime } from "./runtime.node.ts";
 
-export type { Answerable, AnswerRoute, Bot, BotEvent, BotOptions, BotState, Handler, Target } from "./bot.ts";
+export type { Bot, BotEvent, BotOptions, BotState, BotTexts, Handler, Target } from "./bot.ts";
 export { rememberedMsgids } from "./bot.ts";
-export type { AnswerEnd } from "./answer.ts";
+export type { AnswerEnd, AnswerRoute } from "./answer.ts";
 export type { Sentence } from "./causes.ts";
 export { defaultUrl } from "./config.ts";
 export type { Chat, EventKind, HappenedEvent, Message, MessageKind } from "./message.ts";
 export { withoutMention } from "./message.ts";
-export { type Reply, reply } from "./reply.ts";
+export type { Missed, ObserverFailed } from "./events.ts";
+export { type Answerable, type CompletionChunk, type Part, type RawBody, type Reply, reply } from "./reply.ts";
+export type { AbortWhy, DropWhy, WhenBusy } from "./turns.ts";
 export type { Runtime, Socket, SocketEvents } from "./runtime.ts";
 export { nodeRuntime } from "./runtime.node.ts";
 

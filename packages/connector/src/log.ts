@@ -4,6 +4,7 @@
  */
 import { plainErrmsg } from "@openws/protocol";
 import type { BotEvent } from "./bot.ts";
+import type { AbortWhy, DropWhy } from "./turns.ts";
 
 /** One line of a log. */
 export interface LogRecord {
@@ -71,10 +72,22 @@ export function recordOf(event: BotEvent): LogRecord {
       return { level: "info", message: "a repeated callback was dropped", fields: { msgid: event.msgid } };
     case "unhandled":
       return { level: "debug", message: `nobody handles ${event.kind}`, fields: { reqId: event.reqId } };
-    case "handler-failed": {
-      const { reqId, error } = event;
-      return { level: "error", message: `a handler threw: ${String(error)}`, fields: { reqId } };
-    }
+    case "dropped":
+      return {
+        level: "warn",
+        message: `a message was not handled: ${dropReasons[event.why]}`,
+        fields: { reqId: event.reqId, why: event.why },
+      };
+    case "cut-off":
+      return {
+        level: "warn",
+        message: `a handler was cut off: ${abortReasons[event.why]}`,
+        fields: { reqId: event.reqId, why: event.why },
+      };
+    case "handler-failed":
+      return { level: "error", message: `a handler threw: ${said(event.error)}`, fields: { reqId: event.reqId } };
+    case "observer-failed":
+      return { level: "error", message: `an observer of the bot threw: ${said(event.error)}`, fields: {} };
     case "answered": {
       const { reqId, route, end } = event;
       if (end.type === "delivered") return { level: "debug", message: `answered by ${route}`, fields: { reqId } };
@@ -91,4 +104,23 @@ export function recordOf(event: BotEvent): LogRecord {
       };
     }
   }
+}
+
+const dropReasons: Readonly<Record<DropWhy, string>> = {
+  busy: "its chat is busy with another one",
+  overload: "too many are waiting",
+  replaced: "a newer one of its chat came",
+  stopped: "the bot is stopping",
+};
+
+const abortReasons: Readonly<Record<AbortWhy, string>> = {
+  stopped: "the line is over or the bot is stopping",
+  replaced: "a newer message of its chat came",
+  expired: "it took too long",
+};
+
+/** What was thrown, in its own words; anything can be. */
+function said(error: unknown): string {
+  if (error instanceof Error) return `${error.name}: ${error.message}`;
+  return typeof error === "string" ? error : `a value that is no error (${typeof error})`;
 }

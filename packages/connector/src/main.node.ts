@@ -5,7 +5,6 @@ import { setTimeout } from "node:timers/promises";
 import { serve as listen } from "@hono/node-server";
 import { OpenwsError } from "@openws/protocol";
 import { type Logger, pino } from "pino";
-import pretty from "pino-pretty";
 import { createApi } from "./api.ts";
 import { createBot } from "./bot.ts";
 import type { Config } from "./config.ts";
@@ -18,7 +17,7 @@ import { nodeRuntime } from "./runtime.node.ts";
  * It does not wait for the gateway: an orchestrator asks /readyz for that.
  */
 export async function serve(config: Config, warnings: readonly string[]): Promise<void> {
-  const log = logger(config);
+  const log = await logger(config);
   for (const warning of warnings) log.warn(warning);
 
   const bot = createBot({
@@ -36,10 +35,6 @@ export async function serve(config: Config, warnings: readonly string[]): Promis
   });
 
   const { url, close } = await startServer(createApi([bot]).fetch, config.listen);
-  if (config.json) process.stdout.write(`${JSON.stringify({ ready: true, url })}\n`);
-  else log.info({ url }, `the HTTP API listens on ${url}`);
-
-  bot.start();
 
   let stopping = false;
   const stop = (signal: string): void => {
@@ -54,12 +49,17 @@ export async function serve(config: Config, warnings: readonly string[]): Promis
   };
   process.on("SIGTERM", stop);
   process.on("SIGINT", stop);
+
+  if (config.json) process.stdout.write(`${JSON.stringify({ ready: true, url })}\n`);
+  else log.info({ url }, `the HTTP API listens on ${url}`);
+  void bot.start();
 }
 
-function logger({ logLevel, logFormat }: Config): Logger {
+async function logger({ logLevel, logFormat }: Config): Promise<Logger> {
   const options = { level: logLevel, base: null, redact: ["secret", "*.secret", "aeskey", "*.aeskey"] };
   const format = logFormat ?? (process.stderr.isTTY ? "pretty" : "json");
   if (format === "json") return pino(options, pino.destination({ dest: 2, sync: true }));
+  const { default: pretty } = await import("pino-pretty");
   return pino(
     options,
     pretty({ destination: 2, sync: true, colorize: process.stderr.isTTY, ignore: "bot,from,to,why,code" }),

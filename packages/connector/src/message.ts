@@ -38,7 +38,7 @@ export type Message<Kind extends MessageKind = MessageKind> = {
     readonly body: Each extends "unknown" ? UnknownMessageBody : Extract<MessageBody, { msgtype: Each }>;
     /** The frame as it came. */
     readonly raw: string;
-    /** Aborts when an answer can no longer matter: the bot stops. */
+    /** Aborts when an answer can no longer matter: the bot stops, a newer message replaces this one, or it took too long. */
     readonly signal: AbortSignal;
   };
 }[Kind];
@@ -60,12 +60,17 @@ export type HappenedEvent<Kind extends EventKind = EventKind> = {
   };
 }[Kind];
 
+/** Where the `signal` of a message or event comes from, made when a handler asks for it. */
+export interface Signalled {
+  readonly signal: AbortSignal;
+}
+
 /** Makes a message of a push. `botName` is what users mention in groups. */
 export function messageOf(
   { req_id, body, known }: Extract<Push, { kind: "message" }>,
   raw: string,
   botName: string | undefined,
-  signal: AbortSignal,
+  turn: Signalled,
 ): Message {
   const id = body.chattype === "group" && body.chatid !== undefined ? body.chatid : body.from.userid;
   const read = known ? textOf(body) : `[${body.msgtype}]`;
@@ -79,7 +84,9 @@ export function messageOf(
     quote: body.quote,
     body,
     raw,
-    signal,
+    get signal() {
+      return turn.signal;
+    },
   } as Message;
 }
 
@@ -87,7 +94,7 @@ export function messageOf(
 export function eventOf(
   { req_id, body, known }: Extract<Push, { kind: "event" }>,
   raw: string,
-  signal: AbortSignal,
+  turn: Signalled,
 ): HappenedEvent {
   const from = body.from?.userid;
   const id = body.chatid ?? from;
@@ -100,7 +107,9 @@ export function eventOf(
     from,
     body,
     raw,
-    signal,
+    get signal() {
+      return turn.signal;
+    },
   } as HappenedEvent;
 }
 

@@ -1,6 +1,7 @@
 /**
- * What a handler can answer with, as plain data. Which command carries it, and under which req_id, is not decided here:
- * the same `reply.text("hi")` is a bubble under a message, a welcome under `enter_chat` and Markdown when pushed.
+ * What a handler can answer with, as plain data, and how whatever it returns is read. Which command carries an answer,
+ * and under which req_id, is not decided here: the same `reply.text("hi")` is a bubble under a message, a welcome under
+ * `enter_chat` and Markdown when pushed.
  */
 import type { TemplateCard } from "@openws/protocol";
 
@@ -9,7 +10,10 @@ export type Reply =
   | { readonly type: "text"; readonly content: string }
   | { readonly type: "markdown"; readonly content: string }
   | { readonly type: "card"; readonly card: TemplateCard }
-  | { readonly type: "raw"; readonly body: Readonly<Record<string, unknown>> };
+  | { readonly type: "raw"; readonly body: RawBody };
+
+/** A body as on the wire. */
+export type RawBody = Readonly<Record<string, unknown>>;
 
 /** Makes answers. Nothing is checked yet: what breaks a limit is refused when it is sent, with the path of what is wrong. */
 export const reply = {
@@ -20,10 +24,49 @@ export const reply = {
   /** One of the five template cards; `task_id` must be new. Under `template_card_event` it replaces the clicked card. */
   card: (card: TemplateCard): Reply => ({ type: "card", card }),
   /** A body as on the wire, sent under the command that fits the callback. */
-  raw: (body: Readonly<Record<string, unknown>>): Reply => ({ type: "raw", body }),
+  raw: (body: RawBody): Reply => ({ type: "raw", body }),
 };
 
-/** Whether a value is a {@link Reply}, as opposed to a string or an iterable of either. */
-export function isReply(value: unknown): value is Reply {
-  return typeof value === "object" && value !== null && "type" in value && !(Symbol.asyncIterator in value);
+/** A chunk of an OpenAI-style completion stream, as far as it is read: the text of its first choice. */
+export interface CompletionChunk {
+  readonly choices: readonly { readonly delta?: { readonly content?: string | null | undefined } | undefined }[];
+}
+
+/** One piece of an answer: a delta of a bubble, a whole message, or a chunk of a model's stream. */
+export type Part = string | Reply | CompletionChunk | { readonly msgtype: string };
+
+/**
+ * What a handler may return: nothing; one answer; or several in turn, from anything that can be iterated. Strings of an
+ * iterable are deltas of one bubble, a whole message ends the bubble and stands alone.
+ */
+export type Answerable = undefined | null | Part | AsyncIterable<Part> | Iterable<Part>;
+
+const replyTypes: ReadonlySet<unknown> = new Set<Reply["type"]>(["text", "markdown", "card", "raw"]);
+
+/** Reads one piece: text of a bubble, or a whole message. Throws `TypeError` for what is neither. */
+export function partOf(value: unknown): string | Reply {
+  if (typeof value === "string") return value;
+  if (isObject(value)) {
+    if (replyTypes.has(value["type"])) return value as Reply;
+    if (typeof value["msgtype"] === "string") return { type: "raw", body: value };
+    if (Array.isArray(value["choices"])) return (value as unknown as CompletionChunk).choices[0]?.delta?.content ?? "";
+  }
+  throw new TypeError(
+    `a handler must answer with a string, a reply.*, a body with a msgtype, or an iterable of these; it gave ${nameOf(value)}`,
+  );
+}
+
+/** Whether a handler's result is several pieces in turn. */
+export function isSequence(value: unknown): value is AsyncIterable<unknown> | Iterable<unknown> {
+  return isObject(value) && (Symbol.asyncIterator in value || Symbol.iterator in value);
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> & object {
+  return typeof value === "object" && value !== null;
+}
+
+function nameOf(value: unknown): string {
+  if (value === undefined || value === null) return "nothing";
+  if (typeof value === "object") return "an object of another shape";
+  return `a ${typeof value}`;
 }

@@ -19,8 +19,11 @@ export function nodeRuntime(): Runtime {
   return {
     now: () => performance.now(),
     wakeAt(at, wake) {
-      // Rounded up: an alarm that rings a fraction early would be set again, and again.
-      const timer = setTimeout(wake, Math.min(Math.max(0, Math.ceil(at - performance.now())), longestTimeoutMs));
+      let timer = setTimeout(ring, delayTo(at));
+      function ring(): void {
+        if (performance.now() >= at) wake();
+        else timer = setTimeout(ring, delayTo(at));
+      }
       return () => clearTimeout(timer);
     },
     random: Math.random,
@@ -28,9 +31,29 @@ export function nodeRuntime(): Runtime {
   };
 }
 
+/** Rounded up: an alarm that rings a fraction early would be set again, and again. */
+function delayTo(at: number): number {
+  return Math.min(Math.max(0, Math.ceil(at - performance.now())), longestTimeoutMs);
+}
+
 function dial(url: string, events: SocketEvents): Socket {
   let dropped = false;
-  const ws = new WebSocket(url, { perMessageDeflate: false, maxPayload: maxPayloadBytes });
+  let ws: WebSocket;
+  try {
+    ws = new WebSocket(url, { perMessageDeflate: false, maxPayload: maxPayloadBytes });
+  } catch (error) {
+    // An address that ws will not even try; told later, as any other failure to connect is.
+    const reason = sentenceOf(error as Error);
+    setImmediate(() => {
+      if (!dropped) events.closed(1006, reason);
+    });
+    return {
+      send: () => undefined,
+      drop: () => {
+        dropped = true;
+      },
+    };
+  }
   let trouble = "";
   ws.on("open", () => {
     if (!dropped) events.opened();
