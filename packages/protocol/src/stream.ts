@@ -430,6 +430,10 @@ export class Stream {
       } else if (cutAt(cut.part, maxBytes) < cut.part.length) {
         cut = cutMarkdown(s.text, maxBytes, { carry: s.carry });
         final = true;
+      } else if (s.repeated && !final) {
+        // The bubble may be finished already, so it can only be finished again, even if a rewritten text would fit.
+        cut = cutMarkdown(s.text, maxBytes, { carry: s.carry, more: true });
+        final = true;
       }
 
       // What a carry makes visible is no news.

@@ -386,7 +386,7 @@ describe("splitMarkdown", () => {
       fc.property(fc.oneof(document, hostile, anyText), fc.integer({ min: 8, max: 160 }), (text, maxBytes) => {
         pieces(text, maxBytes);
       }),
-      { numRuns: 1_000 },
+      { numRuns: 400 },
     );
   });
 
@@ -408,7 +408,7 @@ describe("splitMarkdown", () => {
           expect(open).toBeUndefined();
         }
       }),
-      { numRuns: 500 },
+      { numRuns: 250 },
     );
   });
 
@@ -425,7 +425,7 @@ describe("splitMarkdown", () => {
           for (const { slice } of pieces(text, maxBytes)) expect(bounds.has((at += slice.length))).toBe(true);
         },
       ),
-      { numRuns: 500 },
+      { numRuns: 250 },
     );
   });
 
@@ -510,7 +510,7 @@ describe("cutMarkdown with more to come", () => {
         expect(cut.at).toBeGreaterThan(0);
         expect(cut.part.startsWith(text.slice(0, cut.at))).toBe(true);
       }),
-      { numRuns: 1_000 },
+      { numRuns: 400 },
     );
   });
 });

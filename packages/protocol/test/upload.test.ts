@@ -946,7 +946,7 @@ describe("Upload, in any history", () => {
         const careless = history.some((step) => "fate" in step && (step.fate === "timed-out" || step.ms > 10_000));
         if (store.refusals === 0 && !careless) expect(store.done?.state).toBe("uploaded");
       }),
-      { numRuns: 400 },
+      { numRuns: 200 },
     );
   });
 
@@ -959,7 +959,7 @@ describe("Upload, in any history", () => {
         play(other, history);
         expect(other.log).toEqual(one.log);
       }),
-      { numRuns: 150 },
+      { numRuns: 80 },
     );
   });
 });
