@@ -42,7 +42,7 @@ interface Room {
 const ENTRY = /^[\w-]+\/src\/(?:(?:main|runtime)(?:\.\w+)?|server|cli|testee|(?:cli|testees)\/.+)\.ts$/;
 
 /** The files that adapt a disk, a broker, a cipher to a port of ours: the other half of what may touch a runtime. */
-const ADAPTER = /^[\w-]+\/src\/(?:store\.\w+|media(?:\.\w+)?|tls|(?:sinks|lease)\/.+)\.ts$/;
+const ADAPTER = /^[\w-]+\/src\/(?:store\.\w+|media(?:\.\w+)?|tls(?:\.\w+)?|(?:sinks|lease)\/.+)\.ts$/;
 
 const REFEREE = "the referee is written from spec/ and shares the data modules only, never the client's machines";
 const SUITE = "the suite judges any client: it may know the frames and the mock, and only the simulator knows the core";

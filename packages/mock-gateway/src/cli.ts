@@ -5,19 +5,22 @@
  * Standard output is for what scripts read (the ready line, answers), standard error for people. Exit codes: 0 done,
  * 2 wrong usage, a port in use included.
  */
-import { parseArgs, type ParseArgsConfig } from "node:util";
+import type { ParseArgsConfig } from "node:util";
+import { readArgs, UsageError, type Command } from "./cli/usage.ts";
 import { ListenError, profileNames, startGateway, switchTable, version } from "./index.ts";
 import type { BotConfig, Gateway, GatewayOptions, ProfileName, SomeSwitches } from "./index.ts";
 import { Switches } from "./switches.ts";
+import { defaultTlsFolder } from "./tls.ts";
 
-/** The command line was wrong; the message is the one sentence the user gets. */
-class UsageError extends Error {
-  override readonly name = "UsageError";
-}
+/** The sub-commands besides `serve`; each is loaded when it is called, so that none costs the others their start. */
+const commands: Partial<Record<string, Command>> = {
+  ca: async (...call) => (await import("./cli/ca.ts")).ca(...call),
+};
 
 const help = `The WeCom AI-bot gateway, offline: chat with your bot, test it, break its connection.
 
 usage: openws-gateway [serve] [options]
+       openws-gateway ca                  the certificate for --tls, and how clients are made to trust it
 
   --listen HOST:PORT      where to listen; port 0 chooses a free one (default 127.0.0.1:8900)
   --bot ID:SECRET[:NAME]  a bot that may subscribe; repeat it for several
@@ -26,10 +29,12 @@ usage: openws-gateway [serve] [options]
   --set SWITCH=VALUE      sets one switch, such as quota=off; repeat it for several
   --latency MS            both ack latencies, without jitter; 0 answers at once
   --seed N                repeats a run: ids, jitter and chance follow from it (default 1)
+  --tls                   takes wss:// as well, under an authority of its own: see openws-gateway ca
+  --tls-dir DIR           where that authority is kept
   --json                  the first line on standard output is {"ready":true,"url":…,"console":…,"api":…}
   --help, --version
 
-environment: OPENWS_GATEWAY_LISTEN, _BOT (several separated by spaces), _PROFILE, _SET (likewise), _LATENCY, _SEED, _JSON=1;
+environment: OPENWS_GATEWAY_LISTEN, _BOT (several separated by spaces), _PROFILE, _SET (likewise), _LATENCY, _SEED, _TLS=1, _TLS_DIR, _JSON=1;
 a flag wins over its twin.
 
 switches: ${Object.keys(switchTable).join(" ")}
@@ -42,13 +47,18 @@ const options = {
   set: { type: "string", multiple: true },
   latency: { type: "string" },
   seed: { type: "string" },
+  tls: { type: "boolean" },
+  "tls-dir": { type: "string" },
   json: { type: "boolean" },
   help: { type: "boolean", short: "h" },
   version: { type: "boolean" },
 } satisfies ParseArgsConfig["options"];
 
 const main = async (args: string[], env: NodeJS.ProcessEnv): Promise<number> => {
-  const { values, positionals } = readArgs(args);
+  const subcommand = commands[args[0] ?? ""];
+  if (subcommand) return subcommand(args.slice(1), env);
+
+  const { values, positionals } = readArgs({ args, options, allowPositionals: true });
   if (values.help) {
     process.stdout.write(help);
     return 0;
@@ -59,7 +69,9 @@ const main = async (args: string[], env: NodeJS.ProcessEnv): Promise<number> => 
   }
   const [command = "serve", ...rest] = positionals;
   if (command !== "serve" || rest.length > 0)
-    throw new UsageError(`there is no command "${positionals.join(" ")}"; the command is serve`);
+    throw new UsageError(
+      `there is no command "${positionals.join(" ")}"; there are serve, ${Object.keys(commands).join(", ")}`,
+    );
 
   const twin = (name: string): string | undefined => env[`OPENWS_GATEWAY_${name}`] || undefined;
   const gateway = await startGateway(
@@ -70,6 +82,7 @@ const main = async (args: string[], env: NodeJS.ProcessEnv): Promise<number> => 
       set: values.set ?? words(twin("SET")),
       latency: values.latency ?? twin("LATENCY"),
       seed: values.seed ?? twin("SEED"),
+      tls: (values.tls ?? twin("TLS") === "1") && (values["tls-dir"] ?? twin("TLS_DIR") ?? defaultTlsFolder(env)),
     }),
   );
   // Listened for before "ready" is said: a script may send the signal the moment it reads it.
@@ -80,15 +93,6 @@ const main = async (args: string[], env: NodeJS.ProcessEnv): Promise<number> => 
   return 0;
 };
 
-const readArgs = (args: string[]) => {
-  try {
-    return parseArgs({ args, options, allowPositionals: true });
-  } catch (error) {
-    // parseArgs explains how to pass positionals that look like flags; the first sentence is the one that helps.
-    throw new UsageError((error as Error).message.split(". ", 1).join());
-  }
-};
-
 interface Given {
   listen: string;
   bots: string[];
@@ -96,15 +100,18 @@ interface Given {
   set: string[];
   latency: string | undefined;
   seed: string | undefined;
+  /** The folder of the authority. */
+  tls: string | false;
 }
 
-const readOptions = ({ listen, bots, profile, set, latency, seed }: Given): GatewayOptions => ({
+const readOptions = ({ listen, bots, profile, set, latency, seed, tls }: Given): GatewayOptions => ({
   listen,
   bots: bots.map(readBot),
   ...(profile === undefined ? {} : { profile: readProfile(profile) }),
   switches: readSwitches(set),
   ...(latency === undefined ? {} : { latencyMs: readLatency(latency) }),
   ...(seed === undefined ? {} : { seed }),
+  ...(tls === false ? {} : { tls: { folder: tls } }),
 });
 
 const readBot = (text: string): BotConfig => {

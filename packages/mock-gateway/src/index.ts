@@ -14,7 +14,7 @@ import type { Chat } from "./chats.ts";
 import { createApi } from "./admin.ts";
 import { Driver, listen } from "./server.ts";
 import type { SomeSwitches, Switches } from "./switches.ts";
-import { certify } from "./tls.ts";
+import type { Certificate } from "./tls.ts";
 import type { LogEntry, WireLogBounds } from "./wirelog.ts";
 import type { Answer, BotConfig, BotView, ConnectionView, CutHow, Told, WorldOptions } from "./world.ts";
 
@@ -95,7 +95,7 @@ export const startGateway = async (options: GatewayOptions = {}): Promise<Gatewa
     latencyMs === undefined ? {} : { subscribeLatencyMs: latencyMs, ackLatencyMs: latencyMs, ackJitterMs: 0 };
   const driver = new Driver({ ...worldOptions, switches: { ...latency, ...options.switches } }, bounds);
   const { host, port } = readListen(address);
-  const certificate = tls === false ? undefined : await certify(tls === true ? undefined : tls.folder, Date.now());
+  const certificate = tls === false ? undefined : await certificateOf(tls);
   const listening = await listen(driver, createApi(driver, { version }), host, port, certificate);
   const authority = `${host.includes(":") ? `[${host}]` : host}:${listening.port}`;
   const { world, log } = driver;
@@ -146,6 +146,11 @@ export const startGateway = async (options: GatewayOptions = {}): Promise<Gatewa
     stop,
     [Symbol.asyncDispose]: stop,
   };
+};
+
+const certificateOf = async (tls: true | { readonly folder: string }): Promise<Certificate> => {
+  const { certify } = await import("./tls.authority.ts");
+  return certify(tls === true ? undefined : tls.folder, Date.now());
 };
 
 /** Splits `host:port`, `[::1]:port` or a port alone. Throws a `RangeError` whose message is one sentence. */

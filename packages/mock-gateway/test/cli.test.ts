@@ -1,9 +1,13 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
+import { Client } from "./client.ts";
 import { containing, matching } from "./wire.ts";
 
 const cli = fileURLToPath(new URL("../src/cli.ts", import.meta.url));
@@ -58,6 +62,28 @@ test("without --json it says ready and prints the lines to paste; the environmen
   const { code, out } = await ended;
   expect(code).toBe(0);
   expect(out).toMatch(/export WECOM_BOT_ID=b\n\s*export WECOM_BOT_SECRET=s\n\s*export WECOM_BOT_WS_URL=ws:\/\/127/);
+});
+
+test("ca prints the certificate that a gateway with --tls in the same folder is trusted by, and recipes beside it", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "openws-ca-"));
+  const { code, out, err } = await run(["ca", "--tls-dir", folder]).ended;
+  expect({ code, out }).toEqual({ code: 0, out: readFileSync(join(folder, "ca.pem"), "utf8") });
+  for (const recipe of ["NODE_EXTRA_CA_CERTS", "certifi", "keytool", "SSL_CERT_FILE", "/etc/hosts"])
+    expect(err).toContain(recipe);
+
+  const { child, ended, firstLine } = run(["--json", "--listen", "127.0.0.1:0", "--tls", "--tls-dir", folder]);
+  const { url } = JSON.parse(await firstLine()) as { url: string };
+  const client = await Client.subscribe(url, "bot", "secret", { ca: out });
+  client.close();
+  child.kill();
+  expect(await ended).toMatchObject({ code: 0 });
+
+  const file = join(folder, "copy.pem");
+  const written = await run(["ca", "--out", file], { OPENWS_GATEWAY_TLS_DIR: folder }).ended;
+  expect(written).toMatchObject({ code: 0, out: "" });
+  expect(readFileSync(file, "utf8")).toBe(out);
+  expect(await run(["ca", "--nonsense"]).ended).toMatchObject({ code: 2, out: "" });
+  rmSync(folder, { recursive: true });
 });
 
 test("--help and --version print and end with 0", async () => {
