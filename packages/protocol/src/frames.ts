@@ -711,18 +711,18 @@ function missingReqId(json: Json): Reason {
 
 /** The first complaint, followed into the branch of a union that got furthest: the one the sender most likely meant. */
 function reasonOf(error: z.ZodError, ...prefix: PropertyKey[]): Reason {
-  const [issue] = error.issues;
-  if (issue === undefined) return { path: pathOf(prefix), reason: "refused" };
-  return reasonOfIssue(issue, prefix);
+  return reasonOfIssue(error.issues[0]!, prefix);
 }
 
 function reasonOfIssue(issue: z.core.$ZodIssue, prefix: readonly PropertyKey[]): Reason {
   const path = [...prefix, ...issue.path];
+  // A union without branches in its report is one whose discriminator is unknown: that is said by the issue itself.
   if (issue.code === "invalid_union" && issue.errors.length > 0) {
-    let deepest: z.core.$ZodIssue | undefined;
-    for (const [first] of issue.errors)
-      if (first !== undefined && (deepest === undefined || first.path.length > deepest.path.length)) deepest = first;
-    if (deepest !== undefined) return reasonOfIssue(deepest, path);
+    const firsts = issue.errors.map(([first]) => first!);
+    return reasonOfIssue(
+      firsts.reduce((deepest, first) => (first.path.length > deepest.path.length ? first : deepest)),
+      path,
+    );
   }
   if (issue.code === "unrecognized_keys" && issue.keys[0] !== undefined)
     return { path: pathOf([...path, issue.keys[0]]), reason: "not a member of this frame" };
