@@ -338,7 +338,11 @@ export class Connection {
     }
   }
 
-  /** Takes in one thing that happened or is wanted. Returns everything that follows from it, in order. */
+  /**
+   * Takes in one thing that happened or is wanted, at `now`. Returns everything that follows from it, in order. Throws
+   * `UsageError`, and has then changed nothing, for a `now` that is no time, and for a request whose key is open already or
+   * whose `ackMs` is not a time to wait.
+   */
   handle(now: Millis, input: ConnectionInput): readonly ConnectionEffect[] {
     this.#check(now, input);
     this.#now = Math.max(this.#now, now);
@@ -536,7 +540,7 @@ export class Connection {
     if (this.#pingAnswered(state, req_id, errcode, errmsg)) return;
     const lost = errcode === notSubscribed;
     this.#perform(
-      this.#requests.acknowledge(this.#now, { req_id, errcode, errmsg, body: ack.body }, lost ? "end" : "next"),
+      this.#requests.acknowledge(this.#now, { req_id, errcode, errmsg, body: ack.body }, lost ? "end" : undefined),
     );
     if (lost) this.#lose("not-subscribed", { code: errcode, text: errmsg });
   }

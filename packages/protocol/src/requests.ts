@@ -106,7 +106,7 @@ export class Requests {
   acknowledge(
     now: Millis,
     ack: { readonly req_id: string; readonly errcode: number; readonly errmsg: string; readonly body: unknown },
-    then: "next" | "end" = "next",
+    then?: "end",
   ): readonly RequestEffect[] {
     const { req_id, errcode, errmsg, body } = ack;
     const lane = this.#lanes.get(req_id);
