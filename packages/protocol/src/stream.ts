@@ -19,7 +19,7 @@
  */
 import type { Millis } from "./backoff.ts";
 import type { Budget, BudgetUse } from "./budget.ts";
-import { UsageError } from "./errors.ts";
+import { UsageError, classifySend } from "./errors.ts";
 import { maxContentBytes } from "./frames.ts";
 import type { MarkdownBody, StreamBody } from "./frames.ts";
 import type { Outcome } from "./requests.ts";
@@ -163,28 +163,14 @@ export interface StreamState {
   readonly done: boolean;
 }
 
-/** What a refusal asks for. Codes that are not listed close the route for a final and are shrugged off for a refresh. */
-const reactions: Readonly<Record<number, "push" | "markdown" | "pause" | "retry" | "give up">> = {
-  846604: "push", // reply window over
-  846605: "push", // req_id not known (any more)
-  846608: "push", // bubble older than ten minutes
-  846609: "push", // not subscribed: the push waits for the reconnect that the connection makes of this code
-  600039: "markdown", // this chat cannot show streams
-  846607: "pause", // frequency
-  45009: "pause",
-  6000: "retry", // version conflict
-  [-1]: "retry", // system busy
-  40201: "give up", // content filter
-  93001: "give up", // not allowed in this group
-  93006: "give up", // no such chat
-  93008: "give up", // not in this group
-};
-
-/** Waits before the retries of 6000 and −1; each message has them once. */
+/** Waits before the retries of what is transient, such as 6000; a code that nobody knows has the first one only. */
 const retryMs = [200, 400, 800] as const;
 
 /** After an hour of a pause each minute even the hourly quota is free again: what is refused then is refused for ever. */
 const maxThrottles = 60;
+
+/** The chat shows no streams, but it shows Markdown. */
+const streamNotShown = 600_039;
 
 const defaultTexts: StreamTexts = {
   handover: "\n\n…",
@@ -532,35 +518,34 @@ export class Stream {
   #refuse(flight: Flight, { errcode, errmsg }: { errcode: number; errmsg: string }, effects: StreamEffect[]): void {
     const s = this.#s;
     s.refusal = { errcode, errmsg };
-    let reaction = reactions[errcode];
-    // A push cannot go another way. "Not subscribed" is over as soon as the connection has noticed it too.
-    if (s.route === "push" && reaction === "push") reaction = errcode === 846609 ? "retry" : "give up";
-
-    if (reaction === "pause" && s.throttles < maxThrottles) {
+    const asked = classifySend(errcode, errmsg);
+    const pushing = s.route === "push";
+    if (asked === "throttled" && s.throttles < maxThrottles) {
       s.throttles++;
       s.finalOnly = true;
       this.#options.budget.handle(s.now, { type: "throttled" });
       return;
     }
-    const waitMs = retryMs[s.retries];
-    if (reaction === "retry" && waitMs !== undefined) {
-      s.retries++;
-      s.retryAt = s.now + waitMs;
+    if (!pushing && (asked === "fallback" || asked === "reconnect")) {
+      this.#detour(errcode === streamNotShown && s.route === "stream" ? "markdown" : "push");
       return;
     }
-    if (reaction === "push" || (reaction === "markdown" && s.route === "stream")) {
-      this.#detour(reaction);
+    // A push that met "not subscribed" is retried until the connection has noticed it too, and then waits for `ready`.
+    const retries =
+      asked === "retry" || asked === "reconnect" ? retryMs.length : asked === "unknown" && flight.final ? 1 : 0;
+    if (s.retries < retries) {
+      s.retryAt = s.now + (retryMs[s.retries++] as number);
     } else if (!flight.final) {
       // Not worth a detour: a later frame shows the same.
       s.dirty = false;
       s.retries = 0;
-    } else if (reaction === "retry" && s.repeated) {
+    } else if (asked === "retry" && s.repeated) {
       // A conflict with itself: the copy that was sent before the socket was lost had arrived.
       this.#complete(flight, true);
-    } else if (s.route === "push" || reaction === "give up" || reaction === "pause") {
-      this.#end("failed", effects);
-    } else {
+    } else if (!pushing && (asked === "retry" || asked === "unknown")) {
       this.#detour("push");
+    } else {
+      this.#end("failed", effects);
     }
   }
 

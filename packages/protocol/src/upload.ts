@@ -14,7 +14,7 @@
  * gave one; every history ends in exactly one `done`, provided that all frames settle.
  */
 import type { Millis } from "./backoff.ts";
-import { UsageError } from "./errors.ts";
+import { UsageError, classifySend } from "./errors.ts";
 import { maxChunkBytes, maxFilenameBytes, maxMediaBytes, minFileBytes, uploadLifeMs } from "./frames.ts";
 import type { MediaKind, UploadMediaFinish, UploadMediaInit } from "./frames.ts";
 import type { Outcome } from "./requests.ts";
@@ -507,28 +507,30 @@ export class Upload {
 
   #refused(flight: Flight, { errcode, errmsg }: { errcode: number; errmsg: string }, effects: UploadEffect[]): void {
     const s = this.#s;
-    if (errcode === 45009) {
-      s.waitUntil = s.now + pauseMs;
-      if (flight.index !== undefined) this.#again(flight, 0, effects, "throttled", { errcode, errmsg });
-      else if (++s.throttles > maxThrottles) this.#fail("throttled", effects, { errcode, errmsg });
-      else this.#uncount(flight);
-    } else if (errcode === -1 || errcode === 45033 || /system error/i.test(errmsg)) {
+    const asked = classifySend(errcode, errmsg);
+    const refusal = { errcode, errmsg };
+    const backoffMs = retryMs * 2 ** (this.#sendsOf(flight) - 1);
+    if (errcode === -1 || errcode === 45033 || /system error/i.test(errmsg)) {
       // Of the refusals of one burst only the first counts: the others were sent before anybody knew.
       if (flight.depth <= s.window) {
         s.ceiling = Math.max(1, Math.min(s.ceiling, flight.depth - 1));
         s.window = Math.max(1, Math.min(Math.floor(s.window / 2), s.ceiling));
       }
       // Too many at once is over as soon as there are fewer; anything else needs time.
-      const waitMs = flight.depth > safeWindow ? 0 : retryMs * 2 ** (this.#sendsOf(flight) - 1);
-      this.#again(flight, waitMs, effects, "refused", { errcode, errmsg });
-    } else if (errcode === 846609) {
-      // Not subscribed: the connection makes a reconnect of it, after which the session still lives.
-      s.doubtful ||= s.phase !== "init";
-      this.#again(flight, retryMs * 2 ** (this.#sendsOf(flight) - 1), effects, "refused", { errcode, errmsg });
+      this.#again(flight, flight.depth > safeWindow ? 0 : backoffMs, effects, "refused", refusal);
+    } else if (asked === "throttled") {
+      s.waitUntil = s.now + pauseMs;
+      if (flight.index !== undefined) this.#again(flight, 0, effects, "throttled", refusal);
+      else if (++s.throttles > maxThrottles) this.#fail("throttled", effects, refusal);
+      else this.#uncount(flight);
+    } else if (asked === "retry" || asked === "reconnect") {
+      // Not subscribed: the connection makes a reconnect of it, after which the session may still live.
+      s.doubtful ||= asked === "reconnect" && s.phase !== "init";
+      this.#again(flight, backoffMs, effects, "refused", refusal);
     } else if (s.doubtful) {
       this.#open(effects);
     } else {
-      this.#fail("refused", effects, { errcode, errmsg });
+      this.#fail("refused", effects, refusal);
     }
   }
 

@@ -420,7 +420,7 @@ describe("Stream, when it is refused", () => {
     ]);
   });
 
-  it.each([846607, 45009])("pauses the chat for a minute after %i and sends the end only", (errcode) => {
+  it.each([846607, 45009, 45033])("pauses the chat for a minute after %i and sends the end only", (errcode) => {
     const budget = generous();
     const stream = make({ budget });
     expect(say(stream, 1_000, append("a"), settled(1, refused(errcode)), append("b"))).toEqual(["s 1: a"]);
@@ -466,7 +466,7 @@ describe("Stream, when it is refused", () => {
     expect(stream.state.throttles).toBe(0);
   });
 
-  it.each([6000, -1])("retries after %i with the newest text: 0.2, 0.4 and 0.8 s later", (errcode) => {
+  it.each([6000, -1, 846601])("retries after %i with the newest text: 0.2, 0.4 and 0.8 s later", (errcode) => {
     const stream = make();
     say(stream, 0, append("a"));
     expect(say(stream, 0, settled(1, refused(errcode)), append("b"))).toEqual([]);
@@ -528,31 +528,39 @@ describe("Stream, when it is refused", () => {
     expect(stream.deadline).toBe(5_400);
   });
 
-  it.each([40201, 93001, 93006, 93008])("gives up after %i at the end, and passes over it before", (errcode) => {
-    const stream = make();
-    expect(say(stream, 0, append("a"), settled(1, refused(errcode)), tick)).toEqual(["s 1: a"]);
-    expect(say(stream, 0, append("b"), settled(2, acked), finish)).toEqual(["s 2: ab", "s 3 end: ab"]);
-    expect(result(stream.handle(0, settled(3, refused(errcode))))).toMatchObject({
-      state: "failed",
-      route: "stream",
-      messages: 0,
-      refusal: { errcode },
-    });
-    const pushing = make({ replyUntil: 0 });
-    say(pushing, 0, append("a"), finish);
-    expect(result(pushing.handle(0, settled(1, refused(errcode))))).toMatchObject({ state: "failed", route: "push" });
-  });
+  it.each([40201, 93001, 93006, 93008, 40058, 853000])(
+    "gives up after %i at the end, and passes over it before",
+    (errcode) => {
+      const stream = make();
+      expect(say(stream, 0, append("a"), settled(1, refused(errcode)), tick)).toEqual(["s 1: a"]);
+      expect(say(stream, 0, append("b"), settled(2, acked), finish)).toEqual(["s 2: ab", "s 3 end: ab"]);
+      expect(result(stream.handle(0, settled(3, refused(errcode))))).toMatchObject({
+        state: "failed",
+        route: "stream",
+        messages: 0,
+        refusal: { errcode },
+      });
+      const pushing = make({ replyUntil: 0 });
+      say(pushing, 0, append("a"), finish);
+      expect(result(pushing.handle(0, settled(1, refused(errcode))))).toMatchObject({ state: "failed", route: "push" });
+    },
+  );
 
-  it("passes over an unknown code on a refresh, and pushes an end that met one", () => {
+  it("passes over an unknown code on a refresh, and repeats an end that met one once, then pushes it", () => {
     const stream = make();
-    expect(say(stream, 0, append("a"), settled(1, refused(40058)), tick, append("b"))).toEqual(["s 1: a", "s 2: ab"]);
-    expect(say(stream, 0, finish, settled(2, refused(40058)), settled(3, refused(40058)))).toEqual([
-      "s 3 end: ab",
-      "push 4: ab",
+    expect(say(stream, 0, append("a"), settled(1, refused(7)), tick, append("b"))).toEqual(["s 1: a", "s 2: ab"]);
+    expect(say(stream, 0, finish, settled(2, refused(7)), settled(3, refused(7)))).toEqual(["s 3 end: ab"]);
+    expect(stream.deadline).toBe(200);
+    expect(say(stream, 200, tick, settled(4, refused(7)), settled(5, refused(7)))).toEqual([
+      "s 4 end: ab",
+      "push 5: ab",
     ]);
-    expect(result(stream.handle(0, settled(4, refused(40058))))).toMatchObject({
+    expect(stream.deadline).toBe(400);
+    expect(say(stream, 400, tick)).toEqual(["push 6: ab"]);
+    expect(result(stream.handle(400, settled(6, refused(7))))).toMatchObject({
       state: "failed",
-      refusal: { errcode: 40058 },
+      route: "push",
+      refusal: { errcode: 7 },
     });
   });
 
@@ -937,7 +945,7 @@ const fates = fc.oneof(
   { weight: 2, arbitrary: fc.constantFrom<Fate>("timed-out", "dropped", "lost", "lost before", "unsent", "not ready") },
   {
     weight: 1,
-    arbitrary: fc.constantFrom<Fate>(846604, 846605, 846607, 846608, 846609, 600039, 6000, -1, 40201, 93006, 40058),
+    arbitrary: fc.constantFrom<Fate>(846604, 846605, 846607, 846608, 846609, 600039, 6000, -1, 40201, 93006, 40058, 7),
   },
 );
 const steps: fc.Arbitrary<Step[]> = fc.array(

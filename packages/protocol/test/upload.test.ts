@@ -602,6 +602,14 @@ describe("Upload, when it is refused", () => {
     expect(say(upload, 10_000, tick, settled(5, refused(846609)))).toEqual(["5 U#0", "failed refused at chunk"]);
   });
 
+  it("retries what is transient without a word about the session or the window", () => {
+    const upload = underWay(1);
+    expect(say(upload, 0, settled(2, refused(846601)))).toEqual([]);
+    expect(upload.state).toMatchObject({ window: 4, doubtful: false });
+    expect(say(upload, 500, tick, settled(3, refused(6000)))).toEqual(["3 U#0"]);
+    expect(say(upload, 1_500, tick, settled(4, refused(6000)))).toEqual(["4 U#0", "failed refused at chunk"]);
+  });
+
   it("does not change its window for 846609", () => {
     const upload = underWay(9);
     say(upload, 0, settled(5, refused(846609)));
