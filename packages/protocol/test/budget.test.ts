@@ -15,6 +15,7 @@ const drain = (budget: Budget, now: number, use: BudgetUse): { count: number; un
   for (let count = 0; ; count++) {
     const answer = ask(budget, now, use);
     if (answer.type === "denied") return { count, until: answer.until };
+    expect(count).toBeLessThan(2_000);
   }
 };
 
@@ -105,7 +106,7 @@ describe("Budget", () => {
 
   it("does not count refreshes if told so", () => {
     const budget = new Budget({ countRefreshes: false });
-    for (let i = 0; i < 5_000; i++) expect(ask(budget, 0, "refresh").type).toBe("granted");
+    for (let i = 0; i < 500; i++) expect(ask(budget, 0, "refresh").type).toBe("granted");
     expect(drain(budget, 0, "final").count).toBe(10);
     expect(ask(budget, 0, "refresh").type).toBe("granted");
     budget.handle(0, { type: "throttled" });
@@ -179,6 +180,7 @@ describe("Budget", () => {
             if (effect?.type !== "granted") break;
             if (input.type === "ask" && input.for === "refresh" && !countRefreshes) break;
             sentAt.push(now);
+            if (sentAt.length > 100_000) throw new Error("there is no end to what is granted");
           }
         }
         for (let i = 0; i + perMinute < sentAt.length; i++) {
