@@ -37,7 +37,7 @@ export interface Client {
   readonly name: string;
   readonly registry: string;
   readonly language: string;
-  /** True where the client cannot dial ws://, so that it needs TLS and our certificate. */
+  /** True where the client cannot dial ws://, so that the gateway has to speak TLS and the client to trust it. */
   readonly wssOnly?: true;
   /** The bot program, or why it cannot run here. */
   command(): Command | { readonly cannotRun: string };

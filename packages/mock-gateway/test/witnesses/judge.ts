@@ -4,7 +4,6 @@ import { leftOut } from "../../../../tools/left-out.ts";
 import { startGateway, type Gateway } from "../../src/index.ts";
 import type { Client, Command } from "./clients.ts";
 import { scenarios, type Stage } from "./scenarios.ts";
-import { openTlsFront } from "./tls-front.ts";
 import { Witness } from "./witness.ts";
 
 const bot = { id: "aib-witness", secret: "a-secret-of-the-witness" };
@@ -18,9 +17,8 @@ export function judge(client: Client): void {
     const start = async (run: Command): Promise<Stage> => {
       await started.disposeAsync();
       started = new AsyncDisposableStack();
-      const gateway = started.use(await startGateway({ bots: [bot], latencyMs: 20 }));
-      const door = client.wssOnly ? started.use(await openTlsFront(gateway.url)) : gateway;
-      const witness = started.use(new Witness(run, gateway, bot, door));
+      const gateway = started.use(await startGateway({ bots: [bot], latencyMs: 20, tls: client.wssOnly === true }));
+      const witness = started.use(new Witness(run, gateway, bot));
       return { gateway, bot: bot.id, witness };
     };
     afterAll(() => started.disposeAsync());

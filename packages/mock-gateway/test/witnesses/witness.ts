@@ -5,15 +5,12 @@
  * their client logs to stderr. Nothing of that is interpreted; the last of it goes into the message of a failure.
  */
 import { spawn, type ChildProcess } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { BotView, Gateway } from "../../src/index.ts";
 import type { Command } from "./clients.ts";
-
-/** Where a bot program dials, and what it needs to know for that. */
-export interface Door {
-  readonly url: string;
-  readonly env?: Readonly<Record<string, string>>;
-}
 
 /** A running bot program. */
 export class Witness implements AsyncDisposable {
@@ -25,14 +22,23 @@ export class Witness implements AsyncDisposable {
   readonly #lines: string[] = [];
   readonly #logs: string[] = [];
   readonly #listeners = new Set<() => void>();
+  /** Where what the program trusts is kept. */
+  readonly #folder: string | undefined;
 
-  /** Starts a bot program, which dials the gateway itself or a door before it. */
-  constructor(command: Command, gateway: Gateway, bot: { id: string; secret: string }, door: Door = gateway) {
+  /** Starts a program as this bot. */
+  constructor(command: Command, gateway: Gateway, bot: { id: string; secret: string }) {
     // A proxy that this machine needs for the registries would also be dialled for 127.0.0.1.
-    const local = { NO_PROXY: "127.0.0.1,localhost", no_proxy: "127.0.0.1,localhost", PYTHONUNBUFFERED: "1" };
-    const identity = { WECOM_BOT_ID: bot.id, WECOM_BOT_SECRET: bot.secret, WECOM_BOT_WS_URL: door.url };
+    const local = {
+      NO_PROXY: "127.0.0.1,localhost",
+      no_proxy: "127.0.0.1,localhost",
+      PYTHONUNBUFFERED: "1",
+      PYTHONDONTWRITEBYTECODE: "1",
+    };
+    const identity = { WECOM_BOT_ID: bot.id, WECOM_BOT_SECRET: bot.secret, WECOM_BOT_WS_URL: gateway.url };
+    if (gateway.ca !== undefined) this.#folder = folderOfCertifi(gateway.ca);
+    const trust = this.#folder === undefined ? {} : { PYTHONPATH: this.#folder };
     this.#child = spawn(command.file, [...command.args], {
-      env: { ...process.env, ...local, ...identity, ...door.env },
+      env: { ...process.env, ...local, ...identity, ...trust },
       stdio: ["ignore", "pipe", "pipe"],
     });
     createInterface({ input: this.#child.stdout! }).on("line", (line) => {
@@ -92,7 +98,19 @@ export class Witness implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#child.kill("SIGKILL");
     await this.exited;
+    if (this.#folder !== undefined) rmSync(this.#folder, { recursive: true });
   }
 }
 
 const maxLogLines = 500;
+
+/**
+ * What appending our certificate to certifi's bundle would do to the one environment, without changing it for the next
+ * run: a folder for PYTHONPATH whose module certifi knows our certificate and no other.
+ */
+const folderOfCertifi = (ca: string): string => {
+  const folder = mkdtempSync(join(tmpdir(), "openws-certifi-"));
+  writeFileSync(join(folder, "ca.pem"), ca);
+  writeFileSync(join(folder, "certifi.py"), `def where():\n    return ${JSON.stringify(join(folder, "ca.pem"))}\n`);
+  return folder;
+};
