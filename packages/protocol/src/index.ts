@@ -12,6 +12,7 @@ export * from "./errors.ts";
 export * from "./connection.ts";
 export * from "./requests.ts";
 export * from "./stream.ts";
+export * from "./upload.ts";
 export * from "./budget.ts";
 export * from "./text.ts";
 export * from "./backoff.ts";
