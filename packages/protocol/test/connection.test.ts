@@ -132,6 +132,19 @@ class Line {
     return this;
   }
 
+  /** As far as `state`, by the shortest way. */
+  in(state: ConnectionStateName): this {
+    if (state === "stopped") this.stop();
+    else if (state !== "idle") this.start();
+    if (!["idle", "dialing", "stopped"].includes(state)) this.open();
+    if (state === "ready") this.answer();
+    if (state === "waiting") this.close();
+    if (state === "kicked") this.receive(kickText);
+    if (state === "refused") this.answer(853_000);
+    expect(this.state).toBe(state);
+    return this;
+  }
+
   /** From `waiting` to `ready` again, in no time but the wait's own. */
   again(): this {
     this.due();
@@ -215,11 +228,7 @@ describe("the way to a subscription", () => {
   });
 
   it.each(["dialing", "subscribing", "ready"] as const)("does nothing on start while %s", (state) => {
-    const line = new Line();
-    line.start();
-    if (state !== "dialing") line.open();
-    if (state === "ready") line.answer();
-    expect(line.state).toBe(state);
+    const line = new Line().in(state);
     expect(line.start(5)).toEqual([]);
   });
 
@@ -578,11 +587,9 @@ describe("the heartbeat", () => {
   it.each([1, 2])("gives the socket up at once when ping number %d is answered 846609", (nth) => {
     const line = new Line().ready();
     for (let i = 0; i < nth; i++) due(line);
-    expect(line.pong(846_609)).toEqual([
-      "notice ping-refused",
-      "drop 1 not-subscribed",
-      "ready -not-subscribed-> waiting",
-    ]);
+    const effects = line.take({ type: "received", socket: 1, text: ackText(line.pings.at(-1)!, 846_609) });
+    expect(brief(effects)).toEqual(["notice ping-refused", "drop 1 not-subscribed", "ready -not-subscribed-> waiting"]);
+    expect(effects.at(-1)).toHaveProperty("detail", { code: 846_609, text: "no" });
   });
 
   it("is answered between 20 and 50 seconds after a silent drop: never later", () => {
@@ -606,6 +613,14 @@ describe("the heartbeat", () => {
 });
 
 describe("a loss", () => {
+  it("has no detail where there is none to tell", () => {
+    const line = new Line().ready();
+    expect(line.take({ type: "tick" }, 75_000)).toStrictEqual([
+      { type: "drop", socket: 1, why: "silence" },
+      { type: "moved", from: "ready", to: "waiting", why: "silence" },
+    ]);
+  });
+
   it("tells the close code and the reason", () => {
     const line = new Line().ready();
     expect(line.take({ type: "closed", socket: 1, code: 1001, reason: "going away" })).toEqual([
@@ -818,7 +833,7 @@ describe("a kick", () => {
     }
   });
 
-  it("keeps the next return away twice as long, to five minutes, until an hour has passed without one", () => {
+  it("keeps the next return away twice as long, to five minutes, as long as they go on", () => {
     const line = rejoining();
     const waits: (number | undefined)[] = [];
     for (let i = 0; i < 6; i++) {
@@ -827,13 +842,20 @@ describe("a kick", () => {
       line.again();
     }
     expect(waits).toEqual([30_000, 60_000, 120_000, 240_000, 300_000, 300_000]);
-    const kickedAt = line.now - 300_000;
-    const nearly = kickedAt + 3_600_000 - 1 - line.now;
-    kick(line, Math.floor(nearly));
-    expect(line.dueInMs).toBe(300_000);
-    line.again();
-    kick(line, 3_600_000 - 300_000);
-    expect(line.dueInMs).toBe(30_000);
+  });
+
+  it("forgets the kicks before when one comes an hour after the last, not before", () => {
+    for (const [ms, wait] of [
+      [3_599_999, 60_000],
+      [3_600_000, 30_000],
+    ] as const) {
+      const line = new Line({ afterKick: "rejoin", random: () => 0 }).ready();
+      kick(line);
+      const kickedAt = line.now;
+      line.again();
+      kick(line, kickedAt + ms - line.now);
+      expect(line.dueInMs).toBe(wait);
+    }
   });
 
   it("is remembered across a stop, so that an operator's restart does not wage the war anew", () => {
@@ -926,14 +948,7 @@ describe("requests", () => {
   it.each(["idle", "dialing", "subscribing", "waiting", "kicked", "refused", "stopped"] as const)(
     "settle as not ready at once while %s, and open no second connection",
     (state) => {
-      const line = new Line();
-      if (state === "stopped") line.stop();
-      else if (state !== "idle") line.start();
-      if (state !== "idle" && state !== "dialing") line.open();
-      if (state === "refused") line.answer(853_000);
-      if (state === "kicked") line.receive(kickText);
-      if (state === "waiting") line.close();
-      expect(line.state).toBe(state);
+      const line = new Line().in(state);
       expect(line.request("a", "R")).toEqual(["a not-ready"]);
       expect(line.connection.pending).toBe(0);
       expect(brief(line.take({ type: "abandon", key: "a" }))).toEqual([]);
@@ -956,6 +971,19 @@ describe("requests", () => {
     expect(line.request("d", "S")).toEqual(["send 2 d"]);
     expect(line.receive(ackText("S"))).toEqual(["d acked"]);
     expect(line.receive(ackText("R"))).toEqual(["notice stray-ack"]);
+  });
+
+  it.each([
+    ["idle", []],
+    ["dialing", ["drop 1 stop"]],
+    ["subscribing", ["drop 1 stop"]],
+    ["ready", ["drop 1 stop"]],
+    ["waiting", []],
+    ["kicked", []],
+    ["refused", []],
+  ] as const)("end with a stop while %s, which lets go of a socket only where there is one", (state, drop) => {
+    const line = new Line().in(state);
+    expect(line.stop()).toEqual([...drop, `${state} -stop-> stopped`]);
   });
 
   it("do not outlive a stop", () => {
@@ -1036,6 +1064,25 @@ describe("notices", () => {
       masked,
     );
   });
+});
+
+describe("now", () => {
+  it("may be any instant of a clock, negative and fractional ones too", () => {
+    for (const now of [-1e12, 0.5, Number.MAX_SAFE_INTEGER, -Number.MAX_SAFE_INTEGER])
+      expect(new Line().connection.handle(now, { type: "start" })).toHaveLength(2);
+  });
+
+  it.each([Number.NaN, Infinity, -Infinity, 2 ** 53, -(2 ** 53)])(
+    "may not be %d, and then nothing has changed",
+    (now) => {
+      const { connection } = new Line();
+      const wrong = () => connection.handle(now, { type: "start" });
+      expect(wrong).toThrow(UsageError);
+      expect(wrong).toThrow("now must be milliseconds of a clock");
+      expect(wrong).toThrow(expect.objectContaining({ path: "now" }));
+      expect(connection.state).toBe("idle");
+    },
+  );
 });
 
 describe("the options", () => {
