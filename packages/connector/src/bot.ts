@@ -170,8 +170,7 @@ class RunningBot implements Bot {
     this.name = name;
     this.#runtime = runtime;
     this.#texts = texts;
-    this.#placeholder =
-      placeholder === undefined ? undefined : { text: placeholder, afterMs: placeholderMs ?? 1_000 };
+    this.#placeholder = placeholder === undefined ? undefined : { text: placeholder, afterMs: placeholderMs ?? 1_000 };
     this.#driver = new Driver(url, { botId, secret, ...connection }, runtime, {
       deliver: (push, text) => this.#deliver(push, text),
       moved: (effect) => this.#moved(effect),
@@ -260,9 +259,9 @@ class RunningBot implements Bot {
     // "Trying again" would hide why: the reason of a wait stays until the line is back or something else goes wrong.
     if ((effect.to !== "dialing" && effect.to !== "subscribing") || effect.why === "start") this.#reason = sentence;
     this.#receiving = false;
+    this.#answers.lineMoved(effect.to);
     // Nothing that is being handled could still be answered.
     if (this.#driver.over) this.#turns.stop();
-    this.#answers.lineMoved(effect.to);
     this.#tell({ ...effect, sentence });
     if (effect.to === "ready" || this.#driver.over) this.#started();
   }
@@ -304,8 +303,7 @@ class RunningBot implements Bot {
   #event(event: HappenedEvent, turn: Turn): void {
     this.#tell({ type: "happened", event });
     const handler = this.#handlerOf(event.kind, "event", event.reqId) as Handler<HappenedEvent> | undefined;
-    if (handler !== undefined)
-      this.#take(turn, undefined, event.reqId, () => this.#answerEvent(event, handler, turn));
+    if (handler !== undefined) this.#take(turn, undefined, event.reqId, () => this.#answerEvent(event, handler, turn));
   }
 
   #handlerOf(kind: MessageKind | EventKind, all: "message" | "event", reqId: string): Handler<never> | undefined {

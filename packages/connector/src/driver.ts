@@ -54,7 +54,9 @@ export class Driver {
   /** Whether there is no line, and none will come before the next `start`. */
   get over(): boolean {
     const { state, deadline } = this.#connection;
-    return state === "stopped" || state === "idle" || ((state === "kicked" || state === "refused") && deadline === undefined);
+    return (
+      state === "stopped" || state === "idle" || ((state === "kicked" || state === "refused") && deadline === undefined)
+    );
   }
 
   /** When the last frame came, on the runtime's clock. */

@@ -1,0 +1,73 @@
+/** `openws-connector` as a process of its own, for tests that look at exit codes, output and signals. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+const script = fileURLToPath(new URL("../src/cli.ts", import.meta.url));
+
+/** A process that runs. */
+export interface Running extends AsyncDisposable {
+  readonly child: ChildProcess;
+  /** The address of its API. */
+  readonly url: string;
+  readonly stdout: () => string;
+  readonly stderr: () => string;
+  /** Sends a signal and waits for the end; resolves with the exit code, or the signal's name. */
+  end(signal?: NodeJS.Signals): Promise<number | string>;
+}
+
+/** What a process that ended left behind. */
+export interface Ended {
+  readonly code: number | string;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** The environment of the child: ours without anything that would be a setting. */
+function environment(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  const clean = Object.entries(process.env).filter(([name]) => !/^(?:WECOM|OPENWS|LOG)_/.test(name));
+  return { ...Object.fromEntries(clean), ...env };
+}
+
+function start(args: readonly string[], env: NodeJS.ProcessEnv) {
+  const child = spawn(process.execPath, [script, ...args], {
+    stdio: ["ignore", "pipe", "pipe"],
+    env: environment(env),
+  });
+  const said = { stdout: "", stderr: "" };
+  child.stdout.setEncoding("utf8").on("data", (text: string) => (said.stdout += text));
+  child.stderr.setEncoding("utf8").on("data", (text: string) => (said.stderr += text));
+  const ended = once(child, "close").then(([code, signal]) => (code ?? signal) as number | string);
+  return { child, said, ended };
+}
+
+/** Runs it to its end. */
+export async function run(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Ended> {
+  const { said, ended } = start(args, env);
+  return { code: await ended, ...said };
+}
+
+/** Runs `serve --echo --json` and waits for its first line. */
+export async function serve(args: readonly string[], env: NodeJS.ProcessEnv): Promise<Running> {
+  const all = ["serve", "--echo", "--json", "--listen", "127.0.0.1:0", ...args];
+  const { child, said, ended } = start(all, env);
+  const line = once(createInterface({ input: child.stdout! }), "line");
+  const first = await Promise.race([line, ended]);
+  if (!Array.isArray(first)) throw new Error(`it ended with ${first}: ${said.stderr}`);
+  const { url } = JSON.parse(first[0] as string) as { url: string };
+  const end = (signal: NodeJS.Signals = "SIGTERM"): Promise<number | string> => {
+    child.kill(signal);
+    return ended;
+  };
+  return {
+    child,
+    url,
+    stdout: () => said.stdout,
+    stderr: () => said.stderr,
+    end,
+    [Symbol.asyncDispose]: async () => {
+      await end("SIGKILL");
+    },
+  };
+}
