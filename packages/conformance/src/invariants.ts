@@ -73,6 +73,8 @@ interface Socket {
   endedAt: Millis;
   readonly sent: Sent[];
   readonly received: Received[];
+  /** Of those received, the acks, by req_id. */
+  readonly acks: Map<string, Received[]>;
 }
 
 interface Request {
@@ -166,7 +168,7 @@ class Telling {
     switch (happening.what) {
       case "dialed": {
         const { socket: n } = happening;
-        this.#socket = { n, dialedAt: at, openedAt: undefined, readyAt: undefined, endedAt: Infinity, sent: [], received: [] };
+        this.#socket = { n, dialedAt: at, openedAt: undefined, readyAt: undefined, endedAt: Infinity, sent: [], received: [], acks: new Map() };
         this.#sockets.set(n, this.#socket);
         return;
       }
@@ -268,11 +270,18 @@ class Telling {
     const frame = json(happening);
     const req_id = object(frame["headers"])["req_id"];
     const isAck = frame["cmd"] === undefined && typeof frame["errcode"] === "number";
-    socket.received.push({
-      ...{ at: happening.at, place, frame },
+    const received: Received = {
+      at: happening.at,
+      place,
+      frame,
       errcode: isAck ? (frame["errcode"] as number) : undefined,
       req_id: typeof req_id === "string" ? req_id : "",
-    });
+    };
+    socket.received.push(received);
+    if (!isAck) return;
+    const acks = socket.acks.get(received.req_id);
+    if (acks) acks.push(received);
+    else socket.acks.set(received.req_id, [received]);
   }
 
   #note(id: string, at: Millis, message: string): void {
@@ -346,13 +355,13 @@ export const invariants: readonly Invariant[] = [
     id: "subscribe-first",
     holds: "the first frame of a socket is its one subscribe, at once, and nothing follows before its ack",
     check({ sockets }) {
-      for (const { n, openedAt, sent, received } of sockets) {
+      for (const { n, openedAt, sent, acks } of sockets) {
         if (openedAt === undefined) continue;
         const [first, ...rest] = sent;
         if (first === undefined) continue;
         if (first.cmd !== "aibot_subscribe" || first.at - openedAt > 5_000 || first.req_id === "")
           return breach("subscribe-first", first.at, `the first frame of socket ${n} was ${first.cmd}`);
-        const ack = received.find(({ req_id, errcode }) => req_id === first.req_id && errcode !== undefined);
+        const ack = acks.get(first.req_id)?.[0];
         for (const { cmd, at, place } of rest) {
           if (cmd === "aibot_subscribe") return breach("subscribe-first", at, `a second subscribe on socket ${n}`);
           if (ack === undefined || ack.errcode !== 0 || ack.place > place)
@@ -366,9 +375,8 @@ export const invariants: readonly Invariant[] = [
     id: "ready-by-ack",
     holds: "a client is ready when its own subscribe was acked with 0, and by nothing else",
     check({ sockets }) {
-      for (const { n, readyAt, sent, received } of sockets) {
-        const subscribe = sent[0];
-        const ack = received.find(({ req_id, errcode }) => errcode !== undefined && req_id === subscribe?.req_id);
+      for (const { n, readyAt, sent, acks } of sockets) {
+        const ack = acks.get(sent[0]?.req_id ?? "")?.[0];
         if (readyAt !== undefined && (ack?.errcode !== 0 || ack.at > readyAt))
           return breach("ready-by-ack", readyAt, `socket ${n} was taken for subscribed`);
         if (readyAt === undefined && ack?.errcode === 0)
@@ -456,6 +464,7 @@ export const invariants: readonly Invariant[] = [
     check({ sockets }) {
       for (const { n, received, sent, endedAt } of sockets)
         for (const { errcode, at, place, req_id } of received) {
+          // Looked for seldom, so no index.
           if (errcode !== 846609 || !sent.some((other) => other.req_id === req_id && other.place < place)) continue;
           if (endedAt > at) {
             // An ack that came too late for its frame belongs to nobody any more.
@@ -553,7 +562,8 @@ export const invariants: readonly Invariant[] = [
         for (const [index, sent] of frames.entries()) {
           const { outcome, at = 0, place = 0 } = sent.request?.settled ?? {};
           if (outcome?.errcode !== 846607) continue;
-          const next = frames.slice(index + 1).find((other) => other.place > place);
+          // What queued behind it in its lane goes without another question.
+          const next = frames.slice(index + 1).find((other) => other.place > place && (other.request?.askedAt ?? 0) >= at);
           if (next && next.at - at < 60_000)
             return breach("throttled-chat", next.at, `${next.cmd} went to a chat ${next.at - at} ms after 846607`);
         }
@@ -683,7 +693,7 @@ function staysAway({ moves, sockets, operator }: Story): Breach | undefined {
 
 function heartbeat({ sockets, history }: Story): Breach | undefined {
   const seen = new Set<string>();
-  for (const { n, readyAt, endedAt, sent, received } of sockets) {
+  for (const { n, readyAt, endedAt, sent, acks } of sockets) {
     if (readyAt === undefined) continue;
     let before = readyAt;
     let acked = true;
@@ -694,7 +704,7 @@ function heartbeat({ sockets, history }: Story): Breach | undefined {
       if (at - before > 45_000) return breach("heartbeat", at, `socket ${n} was not pinged for ${at - before} ms`);
       if (acked && at - before < 20_000) return breach("heartbeat", at, `socket ${n} was pinged again after ${at - before} ms`);
       before = at;
-      acked = received.some((ack) => ack.req_id === req_id && ack.errcode === 0 && ack.at < at + ackMs);
+      acked = acks.get(req_id)?.some((ack) => ack.errcode === 0 && ack.at < at + ackMs) ?? false;
     }
     const end = Math.min(endedAt, history.endAt);
     if (end - before > Math.max(45_000, heartbeatMs)) return breach("heartbeat", end, `socket ${n} was not pinged any more`);
@@ -703,17 +713,17 @@ function heartbeat({ sockets, history }: Story): Breach | undefined {
 }
 
 function oneInFlight({ sockets }: Story): Breach | undefined {
-  for (const { sent, received } of sockets) {
+  for (const { sent, acks } of sockets) {
     const last = new Map<string, Sent>();
     for (const frame of sent) {
       if (frame.cmd === "ping") continue;
       const before = last.get(frame.req_id);
       last.set(frame.req_id, frame);
       if (before === undefined || frame.at - before.at >= ackMs) continue;
-      const acked = received.some(
-        ({ req_id, errcode, place }) =>
-          req_id === frame.req_id && errcode !== undefined && place > before.place && place < frame.place,
-      );
+      // A request that was abandoned leaves its lane to the next one.
+      const { outcome, place: settled = Infinity } = before.request?.settled ?? {};
+      if (outcome?.type === "stopped" && settled < frame.place) continue;
+      const acked = acks.get(frame.req_id)?.some(({ place }) => place > before.place && place < frame.place) ?? false;
       if (!acked) return breach("one-in-flight", frame.at, `${frame.req_id}: a frame was sent while another was in flight`);
     }
   }
@@ -721,7 +731,7 @@ function oneInFlight({ sockets }: Story): Breach | undefined {
 }
 
 function lateAcks({ sockets }: Story): Breach | undefined {
-  for (const { sent, received } of sockets) {
+  for (const { sent, acks } of sockets) {
     const lanes = new Map<string, number>();
     for (const { request, req_id, cmd } of sent) {
       if (request === undefined) continue;
@@ -729,16 +739,10 @@ function lateAcks({ sockets }: Story): Breach | undefined {
       lanes.set(req_id, nth);
       const { settled } = request;
       if (settled === undefined || (settled.outcome.type !== "acked" && settled.outcome.type !== "refused")) continue;
-      let acks = 0;
-      let errcode: number | undefined;
-      for (const ack of received) {
-        if (ack.place > settled.place) break;
-        if (ack.req_id !== req_id || ack.errcode === undefined) continue;
-        acks++;
-        ({ errcode } = ack);
-      }
-      if (acks < nth)
-        return breach("late-acks", settled.at, `${cmd} number ${nth} of ${req_id} was credited with ack number ${acks}`);
+      const came = (acks.get(req_id) ?? []).filter(({ place }) => place < settled.place);
+      const errcode = came.at(-1)?.errcode;
+      if (came.length < nth)
+        return breach("late-acks", settled.at, `${cmd} number ${nth} of ${req_id} was credited with ack ${came.length}`);
       if ((errcode === 0) !== (settled.outcome.type === "acked"))
         return breach("late-acks", settled.at, `${cmd} of ${req_id} settled as ${settled.outcome.type} by errcode ${errcode}`);
     }
@@ -788,7 +792,7 @@ function streamRefused({ sent }: Story): Breach | undefined {
   const closedReqIds = new Map<string, number>();
   const conflicts = new Map<string, number>();
   for (const { cmd, at, place, req_id, body, request } of sent) {
-    if (cmd !== "aibot_respond_msg") continue;
+    if (cmd !== "aibot_respond_msg" || body["msgtype"] !== "stream") continue;
     const id = String(object(body["stream"])["id"]);
     if ((closedStreams.get(id) ?? Infinity) < place) return breach("stream-refused", at, `stream ${id} was continued after 846608`);
     if ((closedReqIds.get(req_id) ?? Infinity) < place)
@@ -816,6 +820,7 @@ function endsSoon({ answers, chats, sockets, history }: Story): Breach | undefin
     const socket = sockets.findLast(({ dialedAt }) => dialedAt <= said.at);
     if (socket?.readyAt === undefined || socket.readyAt > begunAt || socket.endedAt < said.at + 5_000) continue;
     const mine = frames.filter(({ req_id: other }) => other === req_id);
+    if (mine.some(({ body }) => body["msgtype"] !== "stream")) continue;
     const finished = mine.find(({ at, body }) => at >= said.at - 5_000 && object(body["stream"])["finish"] === true);
     const inFlight = mine.findLast(({ at }) => at < said.at)?.request?.settled?.at ?? said.at;
     const due = Math.max(said.at, inFlight) + 1_000;
@@ -852,7 +857,7 @@ function uploads({ sockets, history }: Story): Breach | undefined {
   const media = new Set<string>();
   const inits = new Map<string, number>();
   const taken = new Map<string, Set<number>>();
-  for (const { n, sent, received } of sockets) {
+  for (const { n, sent, acks } of sockets) {
     const sends = new Map<string, number>();
     for (const frame of sent) {
       const { cmd, at, req_id, body, request } = frame;
@@ -865,7 +870,7 @@ function uploads({ sockets, history }: Story): Breach | undefined {
       if (!cmd.startsWith("aibot_upload")) continue;
       const ack =
         request?.settled?.outcome.type === "acked"
-          ? object(received.find((other) => other.req_id === req_id && other.errcode === 0)?.frame["body"])
+          ? object(acks.get(req_id)?.find(({ errcode }) => errcode === 0)?.frame["body"])
           : undefined;
       if (cmd === "aibot_upload_media_init") {
         const size = Number(body["total_size"]);
@@ -935,15 +940,10 @@ function readByUsers({ history, answers, chats, requests, sockets }: Story): Bre
 /** Req_ids with more acks than frames: a repeated ack cannot be told from the next one, so nobody can know what it confirms. */
 function repeatedAcks(sockets: readonly Socket[]): ReadonlySet<string> {
   const repeated = new Set<string>();
-  for (const { sent, received } of sockets) {
-    const owed = new Map<string, number>();
-    for (const { req_id } of sent) owed.set(req_id, (owed.get(req_id) ?? 0) + 1);
-    for (const { req_id, errcode } of received) {
-      if (errcode === undefined) continue;
-      const left = (owed.get(req_id) ?? 0) - 1;
-      if (left < 0) repeated.add(req_id);
-      owed.set(req_id, left);
-    }
+  for (const { sent, acks } of sockets) {
+    const due = new Map<string, number>();
+    for (const { req_id } of sent) due.set(req_id, (due.get(req_id) ?? 0) + 1);
+    for (const [req_id, came] of acks) if (came.length > (due.get(req_id) ?? 0)) repeated.add(req_id);
   }
   return repeated;
 }

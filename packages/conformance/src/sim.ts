@@ -61,7 +61,9 @@ class Run {
     for (;;) {
       const [event, gateway, client] = [agenda.next, this.#wire.deadline, this.#client.deadline];
       const next = Math.min(event, gateway, client);
-      if (next > this.#endAt || next === Infinity || this.#quiet) break;
+      if (next === Infinity || this.#quiet) break;
+      // Long answers go on after the faults.
+      if (next > Math.max(this.#endAt, this.#client.application.speaksUntil + quietMs)) break;
       if (event === next) agenda.run();
       else {
         agenda.now = Math.max(agenda.now, next);
@@ -74,7 +76,7 @@ class Run {
       shown: this.#shown(),
       secret: bot.secret,
       faultsEnd: { at: this.#faultsEndAt, broken: this.#broken },
-      endAt: Math.min(this.#endAt, agenda.now),
+      endAt: agenda.now,
       left: this.#client.left,
       broken: this.#client.broken,
     };
@@ -139,9 +141,6 @@ class Run {
     for (let later = askAt + 5_000; later < askAt + quietMs; later += 5_000)
       agenda.at(later, () => (this.#quiet = Object.values(this.#client.left).every((open) => open === 0)));
     this.#endAt = askAt + quietMs;
-    // Long answers go on after the faults.
-    for (const command of this.#schedule.commands)
-      if (command.do === "say") this.#endAt = Math.max(this.#endAt, command.at + command.pieces * command.everyMs + quietMs);
   }
 
   #shown(): Shown[] {

@@ -66,6 +66,8 @@ export function mark(n: number, piece: number): string {
 
 /** The application of one client. */
 export class Application {
+  /** Until when it has something to say. */
+  speaksUntil: Millis = 0;
   readonly #client: Client;
   readonly #core: Core;
   readonly #schedule: Schedule;
@@ -157,7 +159,22 @@ export class Application {
     const options = { id: `answer-${n}-${req_id}`, budget, replyUntil: now + 24 * 3_600_000 };
     const answer: Answer = { n, req_id, chat, options, budget, stream: new this.#core.Stream(options) };
     this.#answers.set(n, answer);
+    if (command.aside) this.#remark(req_id, n, budget, command.aside);
+    this.speaksUntil = Math.max(this.speaksUntil, now + command.pieces * command.everyMs);
     this.#speak(n, command, 0);
+  }
+
+  /** Says something beside the stream, on its req_id: the two must share the lane. */
+  #remark(req_id: string, n: number, budget: Protocol.Budget, aside: "sent" | "withdrawn"): void {
+    const { now } = this.#agenda;
+    if (budget.handle(now, { type: "ask", for: "final" })[0]?.type === "denied") return;
+    const body = { msgtype: "markdown", markdown: { content: `(${n})` } } as const;
+    const frame = this.#core.encode({ cmd: "aibot_respond_msg", headers: { req_id }, body });
+    const key = this.#client.request(frame, (outcome) => {
+      if (outcome.type === "refused" && outcome.errcode === 846607)
+        budget.handle(this.#agenda.now, { type: "throttled" });
+    });
+    if (aside === "withdrawn") this.#agenda.at(now + 150, () => this.#client.abandon(key));
   }
 
   /** Says the piece with this index, and sees to the next. */

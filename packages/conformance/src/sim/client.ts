@@ -137,11 +137,17 @@ export class Client {
   // The driver
 
   /** Sends a frame and tells what came of it. */
-  request(frame: Protocol.EncodedFrame, settle: Settle, ackMs?: Millis): void {
+  request(frame: Protocol.EncodedFrame, settle: Settle, ackMs?: Millis): number {
     const key = ++this.#keys;
     this.#waiting.set(key, settle);
     this.#log.push({ what: "asked", at: this.#agenda.now, key, req_id: frame.req_id, text: frame.text });
     this.#handle(ackMs === undefined ? { type: "request", key, frame } : { type: "request", key, frame, ackMs });
+    return key;
+  }
+
+  /** Gives a request up. */
+  abandon(key: number): void {
+    this.#handle({ type: "abandon", key });
   }
 
   /** A fresh req_id for what the application sends of itself. */

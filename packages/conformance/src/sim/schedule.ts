@@ -47,6 +47,8 @@ export type Command =
       readonly everyMs: Millis;
       readonly bytes: number;
       readonly ending: "finish" | "fail" | "cancel" | "silent";
+      /** A remark beside the stream, on the same req_id; "withdrawn" is one that the application gives up at once. */
+      readonly aside?: "sent" | "withdrawn";
     }
   /** The application pushes to a chat. */
   | { readonly do: "push"; readonly at: Millis; readonly chat: number }
@@ -178,12 +180,13 @@ function drawSay(chance: Chance): Command {
     // The long, the fast, the large.
     const rare = chance.next();
     if (rare < 0.12) return { do: "say", at, chat, pieces: 12, everyMs: 55_000, bytes: 60, ending };
-    if (rare < 0.35) return { do: "say", at, chat, pieces: 60, everyMs: 300, bytes: 30, ending };
+    if (rare < 0.35) return { do: "say", at, chat, pieces: 80, everyMs: chance.pick([250, 850]), bytes: 30, ending };
     return { do: "say", at, chat, pieces: chance.between(1, 3), everyMs: 1_000, bytes: chance.pick(longTexts), ending };
   }
   const pieces = chance.pick([1, 1, 1, 2, 2, 3]);
   const everyMs = chance.pick([50, 300, 700, 1_500, 4_000, 11_000]);
-  return { do: "say", at, chat, pieces, everyMs, bytes: chance.between(8, 80), ending };
+  const aside = chance.oneIn(25) ? { aside: chance.pick(["sent", "withdrawn"] as const) } : {};
+  return { do: "say", at, chat, pieces, everyMs, bytes: chance.between(8, 80), ending, ...aside };
 }
 
 const longTexts = [6_000, 10_000, 21_000];

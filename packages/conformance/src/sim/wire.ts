@@ -191,8 +191,9 @@ export class Wire {
 
   /** Whether a fault answers in the world's place. */
   #atTheDoor(line: Line, text: string): boolean {
-    const { cmd, headers } = JSON.parse(text) as { cmd: string; headers: { req_id: string } };
-    line.commands.set(headers.req_id, cmd);
+    const cmd = member(text, '"cmd":"');
+    const req_id = member(text, '"req_id":"');
+    line.commands.set(req_id, cmd);
     const refusable = refusables[cmd];
     if (refusable === "subscribe" && this.#strayAtSubscribe) {
       this.#strayAtSubscribe = false;
@@ -201,11 +202,11 @@ export class Wire {
     const armed = this.#armed.find((fault) => fault.kind === "errcode" && fault.of === refusable && fault.left > 0);
     if (armed?.kind === "errcode") {
       armed.left--;
-      this.#agenda.at(this.#agenda.now + 100, () => this.#down(line, ackText(headers.req_id, armed.errcode)));
+      this.#agenda.at(this.#agenda.now + 100, () => this.#down(line, ackText(req_id, armed.errcode)));
       return true;
     }
     if (!line.forgotten || refusable === "ping" || refusable === "subscribe") return false;
-    this.#agenda.at(this.#agenda.now + 100, () => this.#down(line, ackText(headers.req_id, 846609)));
+    this.#agenda.at(this.#agenda.now + 100, () => this.#down(line, ackText(req_id, 846609)));
     return true;
   }
 
@@ -237,7 +238,9 @@ export class Wire {
     const ack = text.startsWith('{"headers"');
     if (!ack) {
       this.#lastCallback = { text };
-      if (line.forgotten || this.#agenda.now < this.#muteUntil) return;
+      // A gateway that is half alive still tells a connection that it was replaced.
+      const muted = this.#agenda.now < this.#muteUntil && !text.includes("disconnected_event");
+      if (line.forgotten || muted) return;
       return this.#down(line, text);
     }
     if (!line.subscribed && text.includes('"errcode":0')) {
@@ -257,8 +260,7 @@ export class Wire {
 
   /** Whether a fault of acks took this one into its hands. */
   #bent(line: Line, text: string): boolean {
-    const { headers } = JSON.parse(text) as { headers: { req_id: string } };
-    const of = ackOf(line.commands.get(headers.req_id));
+    const of = ackOf(line.commands.get(member(text, '"req_id":"')));
     const armed = this.#armed.find((fault) => fault.left > 0 && (fault.kind === "ack-swap" || ("of" in fault && fault.of === of)));
     if (armed === undefined) return false;
     armed.left--;
@@ -419,6 +421,12 @@ const refusables: Readonly<Record<string, Refusable>> = {
   aibot_upload_media_chunk: "chunk",
   aibot_upload_media_finish: "finish",
 };
+
+/** A member near the beginning of a frame, without a look at the rest of it; neither names nor req_ids hold escapes. */
+function member(text: string, before: string): string {
+  const from = text.indexOf(before) + before.length;
+  return text.slice(from, text.indexOf('"', from));
+}
 
 function ackOf(cmd: string | undefined): AckOf {
   return cmd === "aibot_subscribe" ? "subscribe" : cmd === "ping" ? "ping" : "command";
