@@ -11,6 +11,7 @@ import * as z from "zod";
 import { behaviours } from "./behaviours.ts";
 import type { UserEvent, UserMessage } from "./callbacks.ts";
 import type { Chat } from "./chats.ts";
+import { Fault, faultSchema, faultTable, readFault, type ArmedFault, type FaultKind } from "./faults.ts";
 import type { Driver } from "./server.ts";
 import { profileNames, SomeSwitches, switchTable } from "./switches.ts";
 import type { LogEntry } from "./wirelog.ts";
@@ -89,7 +90,9 @@ const AdvanceBody = z.strictObject({
   transport: z.boolean().optional(),
 });
 const SettingsBody = z.strictObject({ profile: z.enum(profileNames).optional(), switches: SomeSwitches.optional() });
-const CutMode = z.enum(["close", "reset", "half-open"]);
+const CutMode = z.enum(["close", "reset", "half-open", "nat-drop"]);
+const faultKinds = Object.keys(faultTable) as FaultKind[];
+const flat = ({ id, fault, used }: ArmedFault) => ({ id, ...fault, used });
 
 /** Milliseconds, or a number with ms, s, m or h; at most an hour. */
 const wait = z
@@ -122,6 +125,7 @@ export const createApi = (driver: Driver, { version }: ApiOptions): Hono => {
 
   app.onError((error, c) => {
     if (error instanceof ProblemError) return problem(c, error.status, error.message);
+    if (error instanceof RangeError) return problem(c, 400, error.message);
     // A defect of the mock itself: say so rather than look like the real server.
     return problem(c, 500, `the mock gateway failed: ${error.message}`);
   });
@@ -139,8 +143,12 @@ export const createApi = (driver: Driver, { version }: ApiOptions): Hono => {
   );
 
   // ---- what the real server has over HTTP, too
-  app.get("/media/:token", (c) => {
-    const { status, headers, body } = world.download(performance.now(), c.req.param("token"));
+  app.get("/media/:token", async (c) => {
+    const { status, headers, body, afterMs = 0 } = world.download(performance.now(), c.req.param("token"));
+    if (afterMs > 0)
+      await new Promise((resolve) => {
+        setTimeout(resolve, afterMs).unref();
+      });
     return new Response(body as string | Uint8Array<ArrayBuffer>, { status, headers });
   });
   app.post("/cgi-bin/aibot/response", async (c) => {
@@ -224,7 +232,7 @@ export const createApi = (driver: Driver, { version }: ApiOptions): Hono => {
     if (!world.connections().some((connection) => connection.n === n))
       throw new ProblemError(404, `there is no connection ${c.req.param("n")}`);
     const how = CutMode.safeParse(c.req.query("mode") ?? "close");
-    if (!how.success) throw new ProblemError(400, "mode must be close, reset or half-open");
+    if (!how.success) throw new ProblemError(400, "mode must be close, reset, half-open or nat-drop");
     driver.run({
       type: "cut",
       connection: n,
@@ -232,6 +240,29 @@ export const createApi = (driver: Driver, { version }: ApiOptions): Hono => {
       ...(c.req.query("code") ? { code: closeCode(c.req.query("code")!) } : {}),
     });
     return c.body(null, 204);
+  });
+
+  // ---- faults
+  app.get("/api/faults", (c) => {
+    driver.run({ type: "tick" });
+    return c.json(world.faults().map(flat));
+  });
+  app.get("/api/faults/kinds", (c) =>
+    c.json(
+      faultKinds.map((kind) => {
+        const { example, ...row } = faultTable[kind];
+        return { kind, ...row, spec: example, example: readFault(example), schema: faultSchema(kind) };
+      }),
+    ),
+  );
+  app.post("/api/faults", async (c) => {
+    const fault = await readJson(c, Fault);
+    const answer = await driver.ask((call) => ({ type: "arm", fault, call }));
+    return c.json(answer.type === "armed" ? flat(answer.fault) : refuse(answer), 201);
+  });
+  app.delete("/api/faults/:id", async (c) => {
+    const answer = await driver.ask((call) => ({ type: "disarm", fault: c.req.param("id"), call }));
+    return answer.type === "armed" ? c.body(null, 204) : refuse(answer);
   });
 
   // ---- the world

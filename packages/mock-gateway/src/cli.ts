@@ -7,7 +7,7 @@
  */
 import type { ParseArgsConfig } from "node:util";
 import { readArgs, UsageError, type Command } from "./cli/usage.ts";
-import { ListenError, profileNames, startGateway, switchTable, version } from "./index.ts";
+import { ListenError, profileNames, readFault, startGateway, switchTable, version } from "./index.ts";
 import type { BotConfig, Gateway, GatewayOptions, ProfileName, SomeSwitches } from "./index.ts";
 import { Switches } from "./switches.ts";
 import { defaultTlsFolder } from "./tls.ts";
@@ -15,12 +15,14 @@ import { defaultTlsFolder } from "./tls.ts";
 /** The sub-commands besides `serve`; each is loaded when it is called, so that none costs the others their start. */
 const commands: Partial<Record<string, Command>> = {
   ca: async (...call) => (await import("./cli/ca.ts")).ca(...call),
+  record: async (...call) => (await import("./cli/record.ts")).record(...call),
 };
 
 const help = `The WeCom AI-bot gateway, offline: chat with your bot, test it, break its connection.
 
 usage: openws-gateway [serve] [options]
        openws-gateway ca                  the certificate for --tls, and how clients are made to trust it
+       openws-gateway record              passes a real bot's traffic through and writes a redacted log
 
   --listen HOST:PORT      where to listen; port 0 chooses a free one (default 127.0.0.1:8900)
   --bot ID:SECRET[:NAME]  a bot that may subscribe; repeat it for several
@@ -28,6 +30,7 @@ usage: openws-gateway [serve] [options]
   --profile NAME          ${profileNames.join(", ")} (default observed)
   --set SWITCH=VALUE      sets one switch, such as quota=off; repeat it for several
   --latency MS            both ack latencies, without jitter; 0 answers at once
+  --fault SPEC            arms a fault, such as ack-drop:cmd=ping,times=2; repeat it for several (see FAULTS.md)
   --seed N                repeats a run: ids, jitter and chance follow from it (default 1)
   --tls                   takes wss:// as well, under an authority of its own: see openws-gateway ca
   --tls-dir DIR           where that authority is kept
@@ -46,6 +49,7 @@ const options = {
   profile: { type: "string" },
   set: { type: "string", multiple: true },
   latency: { type: "string" },
+  fault: { type: "string", multiple: true },
   seed: { type: "string" },
   tls: { type: "boolean" },
   "tls-dir": { type: "string" },
@@ -80,6 +84,7 @@ const main = async (args: string[], env: NodeJS.ProcessEnv): Promise<number> => 
       bots: values.bot ?? words(twin("BOT")),
       profile: values.profile ?? twin("PROFILE"),
       set: values.set ?? words(twin("SET")),
+      faults: values.fault ?? words(twin("FAULT")),
       latency: values.latency ?? twin("LATENCY"),
       seed: values.seed ?? twin("SEED"),
       tls: (values.tls ?? twin("TLS") === "1") && (values["tls-dir"] ?? twin("TLS_DIR") ?? defaultTlsFolder(env)),
@@ -98,17 +103,19 @@ interface Given {
   bots: string[];
   profile: string | undefined;
   set: string[];
+  faults: string[];
   latency: string | undefined;
   seed: string | undefined;
   /** The folder of the authority. */
   tls: string | false;
 }
 
-const readOptions = ({ listen, bots, profile, set, latency, seed, tls }: Given): GatewayOptions => ({
+const readOptions = ({ listen, bots, profile, set, faults, latency, seed, tls }: Given): GatewayOptions => ({
   listen,
   bots: bots.map(readBot),
   ...(profile === undefined ? {} : { profile: readProfile(profile) }),
   switches: readSwitches(set),
+  faults: faults.map(readFault),
   ...(latency === undefined ? {} : { latencyMs: readLatency(latency) }),
   ...(seed === undefined ? {} : { seed }),
   ...(tls === false ? {} : { tls: { folder: tls } }),

@@ -12,11 +12,13 @@ import { readFileSync } from "node:fs";
 import type { UserEvent, UserMessage } from "./callbacks.ts";
 import type { Chat } from "./chats.ts";
 import { createApi } from "./admin.ts";
+import { Fault, readFault, type ArmedFault } from "./faults.ts";
 import { Driver, listen } from "./server.ts";
 import type { SomeSwitches, Switches } from "./switches.ts";
 import type { Certificate } from "./tls.ts";
 import type { LogEntry, WireLogBounds } from "./wirelog.ts";
-import type { Answer, BotConfig, BotView, ConnectionView, CutHow, Told, WorldOptions } from "./world.ts";
+import type { Told } from "./waiters.ts";
+import type { Answer, BotConfig, BotView, ConnectionView, CutHow, WorldOptions } from "./world.ts";
 
 export { behaviours, type Behaviour, type BehaviourId } from "./behaviours.ts";
 export type { SentFile, UserEvent, UserMessage } from "./callbacks.ts";
@@ -25,10 +27,13 @@ export { ListenError } from "./server.ts";
 export { profile, profileNames, switchTable, Switches } from "./switches.ts";
 export type { Confidence, ProfileName, SomeSwitches, SwitchName, SwitchRow } from "./switches.ts";
 export type { LogEntry, WireLogBounds } from "./wirelog.ts";
-export type { BotConfig, BotView, ConnectionView, CutHow, Reply, Told } from "./world.ts";
+export { Fault, faultTable, readFault } from "./faults.ts";
+export type { ArmedFault, FaultKind, FaultOf, FaultRow } from "./faults.ts";
+export type { Reply, Told } from "./waiters.ts";
+export type { BotConfig, BotView, ConnectionView, CutHow } from "./world.ts";
 
 /** How to start a gateway. Everything has a default that suits a test. */
-export interface GatewayOptions extends Pick<WorldOptions, "seed" | "profile" | "switches" | "bots"> {
+export interface GatewayOptions extends Pick<WorldOptions, "seed" | "profile" | "switches" | "bots" | "faults"> {
   /** `host:port`; port 0 chooses a free one. Default `127.0.0.1:0`. */
   readonly listen?: string;
   /** Sets both ack latencies, and the jitter to none. 0 answers at once. */
@@ -75,6 +80,12 @@ export interface Gateway extends AsyncDisposable {
   log(after?: number): LogEntry[];
   /** Moves the world clock; with `transport` also idle time-outs, acks and kick closes. */
   advance(ms: number, options?: { transport?: boolean }): void;
+  /** Arms a fault: data, or the text that `--fault` takes. What strikes a connection as a whole does so at once. */
+  addFault(fault: Fault | string): Promise<ArmedFault>;
+  /** Takes a fault away; rejects when it is used up already. */
+  removeFault(id: string): Promise<ArmedFault>;
+  /** The faults that are still armed. */
+  faults(): ArmedFault[];
   readonly switches: Readonly<Switches>;
   set(switches: SomeSwitches): void;
   /** Bots, chats, log, clock and switches as they were at the start; every connection is cut. */
@@ -138,6 +149,12 @@ export const startGateway = async (options: GatewayOptions = {}): Promise<Gatewa
       driver.run({ type: "cut", connection, how, ...(code === undefined ? {} : { code }) }),
     log: (after) => log.entries(after),
     advance: (ms, { transport = false } = {}) => driver.run({ type: "advance", ms, transport }),
+    addFault: async (fault) => {
+      const made = typeof fault === "string" ? readFault(fault) : Fault.parse(fault);
+      return armedOf(await driver.ask((call) => ({ type: "arm", fault: made, call })));
+    },
+    removeFault: async (fault) => armedOf(await driver.ask((call) => ({ type: "disarm", fault, call }))),
+    faults: () => world.faults(),
     get switches() {
       return world.switches;
     },
@@ -163,6 +180,8 @@ export const readListen = (text: string): { host: string; port: number } => {
 };
 
 const toldOf = (answer: Answer): Told => (answer.type === "told" ? answer.told : refuse(answer));
+
+const armedOf = (answer: Answer): ArmedFault => (answer.type === "armed" ? answer.fault : refuse(answer));
 
 const refuse = (answer: Answer): never => {
   throw new Error(

@@ -11,6 +11,7 @@ import { createCipheriv } from "node:crypto";
 import type { MediaKind } from "@openws/protocol/frames";
 import type { Chance } from "./chance.ts";
 import type { Millis } from "./clock.ts";
+import type { FaultOf } from "./faults.ts";
 import type { Switches } from "./switches.ts";
 
 /** A file in clear. */
@@ -40,6 +41,8 @@ export interface HttpAnswer {
   readonly status: number;
   readonly headers: Record<string, string>;
   readonly body: Uint8Array | string;
+  /** How long the server waits before it answers. */
+  readonly afterMs?: Millis;
 }
 
 /** The bytes that all files together may take, each way. */
@@ -68,15 +71,17 @@ export class Media {
   }
 
   /** What a GET of a user's file answers: ciphertext, 403 when it is too late, 404 when there is no such file. */
-  download(now: Millis, token: string, switches: Switches): HttpAnswer {
+  download(now: Millis, token: string, switches: Switches, fault: FaultOf<"media"> | undefined): HttpAnswer {
     const file = this.#inbound.get(token);
-    if (!file) return storageError(404, "NoSuchKey", "The specified key does not exist.");
-    if (now - file.offeredAt > switches.mediaUrlLifeMs) return storageError(403, "AccessDenied", "Request has expired");
-    return {
+    if (!file || fault?.what === "missing") return storageError(404, "NoSuchKey", "The specified key does not exist.");
+    if (now - file.offeredAt > switches.mediaUrlLifeMs || fault?.what === "expired")
+      return storageError(403, "AccessDenied", "Request has expired");
+    const answer = {
       status: 200,
       headers: { "content-type": "application/octet-stream", ...disposition(file.filename, switches.disposition) },
       body: encrypt(file.bytes, file.key),
     };
+    return fault ? spoiled(answer, file, fault) : answer;
   }
 
   /** Keeps an uploaded file; its media_id is good for `mediaLifeMs`. */
@@ -161,6 +166,42 @@ const disposition = (filename: string, form: Switches["disposition"]): Record<st
         : `attachment; filename="${encoded.replaceAll("%20", "+")}"`,
   };
 };
+
+/** A download as a fault makes it. */
+const spoiled = (answer: HttpAnswer, { bytes, key }: InboundFile, fault: FaultOf<"media">): HttpAnswer => {
+  switch (fault.what) {
+    case "slow":
+      return { ...answer, afterMs: fault.ms ?? 30_000 };
+    case "oversized": {
+      const size = fault.bytes ?? 101 * 1024 * 1024;
+      return { ...answer, body: encrypt(Buffer.alloc(size), key) };
+    }
+    case "plain":
+      return { ...answer, body: bytes };
+    case "bad-padding":
+      return { ...answer, body: encrypt(Buffer.concat([bytes, Buffer.alloc(32 - (bytes.length % 32), 0xee)]), key, 0) };
+    case "html":
+      return {
+        status: 200,
+        headers: { "content-type": "text/html; charset=utf-8" },
+        body: "<!doctype html><title>502 Bad Gateway</title><h1>502 Bad Gateway</h1>\n",
+      };
+    case "odd-name":
+      // As it stands, not encoded: that is what breaks parsers. Control characters cannot be in a header.
+      return {
+        ...answer,
+        headers: {
+          ...answer.headers,
+          "content-disposition": `attachment; filename="${headerSafe(fault.name ?? "../100%.txt")}"`,
+        },
+      };
+    case "missing":
+    case "expired":
+      return answer;
+  }
+};
+
+const headerSafe = (name: string): string => name.replace(/[^\x20-\x7e]/g, "_");
 
 const storageError = (status: number, code: string, message: string): HttpAnswer => ({
   status,

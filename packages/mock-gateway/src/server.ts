@@ -12,6 +12,7 @@ import { getRequestListener } from "@hono/node-server";
 import type { Hono } from "hono";
 import { WebSocketServer, type RawData, type WebSocket } from "ws";
 import { openDoor, type Certificate } from "./tls.ts";
+import { Spout } from "./spout.ts";
 import { World, type Answer, type CallId, type WorldEffect, type WorldInput, type WorldOptions } from "./world.ts";
 import { WireLog, type WireLogBounds } from "./wirelog.ts";
 
@@ -22,14 +23,12 @@ export class ListenError extends Error {
 
 /** Bytes of the largest frame that is read: a chunk of 512 KB is about 700 KB of base64. */
 const maxFrameBytes = 8 * 1024 * 1024;
-/** Bytes that may wait for one client before it counts as stuck and is cut. */
-const maxWaitingBytes = 128 * 1024 * 1024;
 const maxConnections = 20_000;
 const maxTimerMs = 2 ** 31 - 1;
 
 interface Line {
   readonly ws: WebSocket;
-  readonly socket: Socket;
+  readonly spout: Spout;
 }
 
 /** Drives one world. `run` is the only way in. */
@@ -70,14 +69,20 @@ export class Driver {
   }
 
   /** Takes over a socket whose upgrade was accepted. */
-  connect(ws: WebSocket, socket: Socket, request: IncomingMessage, scheme: "http" | "https"): void {
+  connect(ws: WebSocket, spout: Spout, request: IncomingMessage, scheme: "http" | "https"): void {
     const n = ++this.#connecting;
-    this.#lines.set(n, { ws, socket });
+    this.#lines.set(n, { ws, spout });
     const address = (request.socket.remoteAddress ?? "").replace(/^::ffff:/, "");
     const origin = `${scheme}://${request.headers.host ?? "127.0.0.1"}`;
     ws.on("message", (data: RawData, isBinary: boolean) => {
       const text = textOf(data);
       this.run({ type: "received", connection: n, text, ...(isBinary ? { binary: true } : {}) });
+    });
+    ws.on("ping", (data: Buffer) => {
+      const pong = this.world.pong(performance.now(), n);
+      if (pong.type === "nothing") return;
+      if (pong.afterMs === 0) spout.pong(data, pong.masked);
+      else setTimeout(() => spout.pong(data, pong.masked), pong.afterMs).unref();
     });
     ws.on("close", (code, reason) => this.#closed(n, code, reason.toString()));
     // What went wrong is in the close that follows: 1002, 1007, 1009 or 1006.
@@ -113,19 +118,19 @@ export class Driver {
     for (const effect of effects) {
       switch (effect.type) {
         case "send":
-          this.#send(effect.connection, effect.text);
+          this.#lines.get(effect.connection)?.spout.send(effect.text, effect.manner);
           break;
         case "ping":
-          this.#lines.get(effect.connection)?.ws.ping();
+          this.#lines.get(effect.connection)?.spout.ping();
           break;
         case "close":
-          this.#lines.get(effect.connection)?.ws.close(effect.code, effect.reason);
+          this.#lines.get(effect.connection)?.spout.close(effect.code, effect.reason);
           break;
         case "reset":
-          this.#lines.get(effect.connection)?.socket.resetAndDestroy();
+          this.#lines.get(effect.connection)?.spout.reset();
           break;
         case "half-open":
-          this.#lines.get(effect.connection)?.ws.pause();
+          this.#lines.get(effect.connection)?.spout.silence(effect.reads);
           break;
         case "log":
           this.log.append(effect.entry);
@@ -137,13 +142,6 @@ export class Driver {
         }
       }
     }
-  }
-
-  #send(n: number, text: string): void {
-    const line = this.#lines.get(n);
-    if (!line) return;
-    line.ws.send(text);
-    if (line.ws.bufferedAmount > maxWaitingBytes) line.ws.terminate();
   }
 
   /** One timer, moved only when the deadline is nearer than what it waits for. */
@@ -183,14 +181,24 @@ export const listen = async (
     { headersTimeout: 10_000, requestTimeout: 120_000, connectionsCheckingInterval: 5_000 },
     (request, response) => void answer(request, response),
   );
-  const wss = new WebSocketServer({ noServer: true, maxPayload: maxFrameBytes, skipUTF8Validation: false });
+  const wss = new WebSocketServer({ noServer: true, maxPayload: maxFrameBytes, autoPong: false });
   const door = certificate && openDoor(server, certificate);
   server.on("upgrade", (request, stream, head) => {
     stream.on("error", () => stream.destroy());
     if (driver.open >= maxConnections) return refuseUpgrade(stream, 503, "Service Unavailable");
     const socket = door ? door.socketOf(stream) : (stream as Socket);
     const scheme = socket === stream ? "http" : "https";
-    wss.handleUpgrade(request, stream, head, (ws) => driver.connect(ws, socket, request, scheme));
+    const upgrade = driver.world.upgrade(performance.now());
+    if (upgrade.type === "cut") return void socket.resetAndDestroy();
+    if (upgrade.type === "refuse") return refuseUpgrade(stream, upgrade.status, "Refused by a fault");
+    const accept = (): void => {
+      if (stream.writable)
+        wss.handleUpgrade(request, stream, head, (ws) =>
+          driver.connect(ws, new Spout(ws, stream, socket), request, scheme),
+        );
+    };
+    if (upgrade.stallMs === 0) accept();
+    else setTimeout(accept, upgrade.stallMs).unref();
   });
 
   await new Promise<void>((resolve, reject) => {

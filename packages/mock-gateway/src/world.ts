@@ -1,28 +1,29 @@
 /**
- * The whole gateway without a socket: bots, connections, the kick rule, chats, windows, quotas, uploads, acks.
+ * The whole gateway without a socket: bots, connections, the kick rule, acks, faults, and who waits for what.
  *
  * `handle(now, input)` returns everything that follows from the input, in order; `deadline` says when to come back with a
  * tick. `now` is the transport clock; the world clock is inside (clock.ts). The same seed and the same inputs give the
  * same effects, byte for byte.
  *
- * Invariants: nothing a client sends makes it throw; every act with a req_id is answered by exactly one ack; every table
- * has a bound or a life; an ack leaves in the order in which its connection's commands came.
+ * Invariants: nothing a client sends makes it throw; every act with a req_id is answered by exactly one ack unless a fault
+ * eats it; every table has a bound or a life; an ack leaves in the order in which its connection's commands came.
  *
- * What a frame means is session.ts; which fact the server is assumed to have is switches.ts; why something happened is
- * behaviours.ts.
+ * What a frame means is session.ts; what is said in chats, and what replies are worth, conversations.ts; which fact the
+ * server is assumed to have, switches.ts; why something happened, behaviours.ts; what can be broken, faults.ts.
  */
-import { cmd, maxContentBytes, maxFeedbackIdBytes } from "@openws/protocol/frames";
+import { cmd } from "@openws/protocol/frames";
 import { behaviours, type BehaviourId } from "./behaviours.ts";
-import { eventBody, messageBody, wordsOf, type Making, type UserEvent, type UserMessage } from "./callbacks.ts";
-import { bound, keepNewest } from "./bounded.ts";
-import { refuseCard } from "./cards.ts";
+import type { UserEvent, UserMessage } from "./callbacks.ts";
 import { Chance } from "./chance.ts";
-import { Chats, type BotItem, type Chat, type Via } from "./chats.ts";
+import type { Chat } from "./chats.ts";
 import { Clock, type Appointment, type Millis } from "./clock.ts";
-import { Media, type HttpAnswer, type UploadedFile } from "./media.ts";
-import { readResponse, Session, type Act, type Card, type Content, type Fields } from "./session.ts";
+import { Conversations, Memory, ok, type Destination, type Turn, type Verdict } from "./conversations.ts";
+import { Faults, type ArmedFault, type Fault, type FaultOf } from "./faults.ts";
+import type { HttpAnswer, UploadedFile } from "./media.ts";
+import { oddTexts, padded } from "./mischief.ts";
+import { Session, type Act } from "./session.ts";
 import { profile, SomeSwitches, type ProfileName, type Switches } from "./switches.ts";
-import { Uploads, type Refused } from "./uploads.ts";
+import { Waiters, type CallId, type Told } from "./waiters.ts";
 import { maskSecret, type LogEntry } from "./wirelog.ts";
 
 /** A bot that may subscribe. Without a secret any is accepted; the name is what groups mention, by default the id. */
@@ -43,12 +44,13 @@ export interface WorldOptions {
   readonly switches?: SomeSwitches;
   /** With none, any credentials are accepted and the bot appears. */
   readonly bots?: readonly BotConfig[];
+  /** Armed from the start, and again after a reset. */
+  readonly faults?: readonly Fault[];
   /** Whether there are `log` effects; default true. */
   readonly log?: boolean;
 }
 
-/** A number by which the caller knows what it waits for. */
-export type CallId = number;
+export type { ArmedFault, CallId, Fault, Told };
 
 export type WorldInput =
   /** A WebSocket was accepted under a fresh number. `origin` is how its client reached us over HTTP. */
@@ -70,66 +72,50 @@ export type WorldInput =
   | { type: "abandon"; call: CallId }
   | { type: "add-bot"; bot: BotConfig }
   | { type: "remove-bot"; bot: string }
+  | { type: "arm"; fault: Fault; call: CallId }
+  | { type: "disarm"; fault: string; call: CallId }
   | { type: "advance"; ms: Millis; transport: boolean }
   | { type: "set"; profile?: ProfileName; switches?: SomeSwitches }
-  /** Bots, chats, log, clock and settings as they were at the start; connections are cut. */
+  /** Bots, chats, faults, clock and settings as they were at the start; connections are cut. */
   | { type: "reset" }
   | { type: "tick" };
 
 /** How a connection ends: with a close frame, by a TCP reset, or by falling silent while it stays open. */
-export type CutHow = "close" | "reset" | "half-open";
+export type CutHow = "close" | "reset" | "half-open" | "nat-drop";
 
 /** What the caller has to do, in order. */
 export type WorldEffect =
-  | { type: "send"; connection: number; text: string }
+  /** Without a manner: one text message. */
+  | { type: "send"; connection: number; text: string; manner?: Manner }
   /** A WebSocket ping. */
   | { type: "ping"; connection: number }
   | { type: "close"; connection: number; code: number; reason: string }
   | { type: "reset"; connection: number }
-  /** Stop reading and writing, leave the socket open. */
-  | { type: "half-open"; connection: number }
+  /** Stop reading and writing, leave the socket open; with `reads`, read and throw away. */
+  | { type: "half-open"; connection: number; reads: boolean }
   | { type: "log"; entry: LogEntry }
   | { type: "answer"; call: CallId; answer: Answer };
 
-/** What a caller of `say`, `trigger`, `kick` or `await-bot` gets. */
+/** How a frame travels when a fault says so. What is behind it stays behind it. */
+export interface Manner {
+  readonly binary?: true;
+  readonly split?: "fragments" | "bytes" | "coalesced";
+  readonly bytesPerSecond?: number;
+}
+
+/** What a caller of `say`, `trigger`, `kick`, `await-bot`, `arm` … gets. */
 export type Answer =
   | { type: "told"; told: Told }
   | { type: "bot"; bot: BotView; timedOut?: true }
+  | { type: "armed"; fault: ArmedFault }
   | { type: "errcode"; errcode: number; errmsg: string }
   | { type: "refused"; status: 404 | 422; detail: string };
 
-/** What became of a message or event. */
-export interface Told {
-  msgid: string;
-  reqId: string;
-  /** Whether it went out on a subscribed connection. */
-  delivered: boolean;
-  /** Why it did not. */
-  reason?: string;
-  /** The text of the first finished answer; null when there is none, or when it has no text. */
-  reply: string | null;
-  /** Everything the bot said about it so far, pushes to the same chat included, in order. */
-  replies: Reply[];
-  /** The wait was over before an answer was finished. */
-  timedOut?: true;
-}
+/** What becomes of an upgrade: accepted, refused with a status, stalled, or cut. */
+export type Upgrade = { type: "accept"; stallMs: Millis } | { type: "refuse"; status: number } | { type: "cut" };
 
-/** One message of the bot, as an answer. */
-export interface Reply {
-  /** The msgtype. */
-  kind: string;
-  via: Via;
-  streamId?: string;
-  content?: string;
-  card?: Card;
-  mediaId?: string;
-  filename?: string;
-  finished: boolean;
-  /** How many frames were taken for it. */
-  frames: number;
-  /** From the question to its newest frame, on the transport clock. */
-  ms: Millis;
-}
+/** What becomes of a client's WebSocket ping. */
+export type Pong = { type: "pong"; afterMs: Millis; masked: boolean } | { type: "nothing" };
 
 /** A bot, for the API. */
 export interface BotView {
@@ -169,11 +155,9 @@ interface Bot {
   /** World instants of recent subscribes. */
   subscribes: Millis[];
   throttledUntil: Millis;
-  readonly taskIds: Set<string>;
-  /** Delivered messages nobody answered, by msgid, oldest first; kept only for redelivery. */
-  readonly unanswered: Map<string, Turn>;
-  /** What each user has in interaction, by userid. */
-  readonly interactions: Map<string, Turn[]>;
+  readonly memory: Memory;
+  /** Deliveries that a fault keeps for the bot's next connection. */
+  readonly redeliveries: { turn: Turn; sameReqId: boolean; fault: string }[];
 }
 
 interface Connection {
@@ -189,46 +173,17 @@ interface Connection {
   framesOut: number;
   /** No ack leaves before this: acks keep the order of their commands. */
   ackAt: Millis;
-  chunksInFlight: number;
+  /** The req_id of the last command, for a fault that reuses it. */
+  lastReqId: string | undefined;
+  /** Nothing crosses it any more, though the socket is open. */
   silent: boolean;
+  /** Half-alive: nothing is delivered to it. */
+  deaf: boolean;
+  /** An ack that a fault holds until the next one has left. */
+  heldAck: (() => void) | undefined;
   idle: Appointment | undefined;
   pinging: Appointment | undefined;
   ending: Appointment | undefined;
-}
-
-/** One callback's req_id and what came of it. */
-interface Turn {
-  readonly reqId: string;
-  readonly msgid: string;
-  readonly bot: Bot;
-  readonly kind: "message" | "event";
-  readonly eventtype: string | undefined;
-  readonly chat: Chat | undefined;
-  readonly userid: string | undefined;
-  /** World clock. */
-  readonly at: Millis;
-  readonly connection: number;
-  readonly body: Fields;
-  answered: boolean;
-  streams: Map<string, Stream> | undefined;
-}
-
-interface Stream {
-  readonly item: BotItem;
-  /** World clock, of the first frame. */
-  readonly firstAt: Millis;
-  pendingAcks: number;
-}
-
-/** Somebody who waits for an answer in a chat. */
-interface Waiter {
-  readonly call: CallId;
-  readonly told: Told;
-  readonly reqId: string;
-  readonly chat: Chat;
-  readonly askedAt: Millis;
-  readonly replies: Map<BotItem, Reply>;
-  readonly until: Appointment;
 }
 
 interface BotWaiter {
@@ -237,56 +192,43 @@ interface BotWaiter {
   readonly until: Appointment;
 }
 
-/** What an ack says. */
-interface Verdict {
-  readonly why: BehaviourId;
-  readonly note?: string;
-  readonly body?: Fields;
-  /** Runs when the ack is on its way: until then the frame counts as in flight. */
-  readonly sent?: () => void;
+/** What a command was, on the way to its ack. */
+interface Asked {
+  readonly connection: Connection;
+  readonly reqId: string;
+  readonly command: string | null;
+  readonly entry: LogEntry | undefined;
 }
 
 /** 2026-01-01T00:00:00Z. */
 const defaultEpochMs = 1_767_225_600_000;
-const maxTurns = 50_000;
-const maxStreamsPerTurn = 100;
-const maxUnanswered = 100;
-const maxTaskIds = 10_000;
-const maxInteractingUsers = 50_000;
-const maxResponseUrls = 20_000;
 const maxAppearedBots = 50_000;
 const maxHalfOpenMs = 15 * 60_000;
+const maxHeldAckMs = 5_000;
 
 export class World {
   switches: Switches;
   profile: ProfileName;
   readonly #options: WorldOptions;
   readonly #clock: Clock;
-  #chance: Chance;
-  #chats = new Chats();
-  #media: Media;
-  #uploads: Uploads;
+  #chance!: Chance;
+  #conversations!: Conversations;
+  #faults!: Faults;
   #effects: WorldEffect[] = [];
   #logSeq = 0;
   readonly #bots = new Map<string, Bot>();
   #closedToStrangers = false;
-  /** When req_ids that are too old are looked for again, world clock. */
-  #sweepAt: Millis = 0;
   readonly #connections = new Map<number, Connection>();
-  readonly #turns = new Map<string, Turn>();
-  readonly #responseUrls = new Map<string, { turn: Turn; used: boolean }>();
-  readonly #waiters = new Map<CallId, Waiter>();
+  readonly #waiters: Waiters;
   readonly #botWaiters = new Map<CallId, BotWaiter>();
 
   constructor(options: WorldOptions = {}) {
     this.#options = options;
     this.#clock = new Clock(options.epochMs ?? defaultEpochMs);
-    this.#chance = new Chance(options.seed ?? 1);
-    this.#media = new Media(this.#chance);
-    this.#uploads = new Uploads(this.#chance, this.#media);
+    this.#waiters = new Waiters(this.#clock, (call, told) => this.#reply(call, { type: "told", told }));
     this.profile = options.profile ?? "observed";
     this.switches = { ...profile(this.profile), ...SomeSwitches.parse(options.switches ?? {}) } as Switches;
-    for (const bot of options.bots ?? []) this.#configure(bot);
+    this.#begin();
   }
 
   /** What follows from an input. `now` is the transport clock; a smaller one than the last counts as the last. */
@@ -333,39 +275,78 @@ export class World {
     }));
   }
 
-  /** The chats of a bot, least recently used first. Streams that ran out of their life are marked as such. */
+  /** The chats of a bot, least recently used first. */
   chats(bot: string): Chat[] {
-    const chats = this.#chats.of(bot);
-    for (const chat of chats) this.#expireStreams(chat);
+    const chats = this.#conversations.chats.of(bot);
+    for (const chat of chats) this.#conversations.look(chat);
     return chats;
   }
 
   /** One chat, by userid or group chatid. */
   chat(bot: string, id: string): Chat | undefined {
-    const chat = this.#chats.find(bot, id);
-    if (chat) this.#expireStreams(chat);
+    const chat = this.#conversations.chats.find(bot, id);
+    if (chat) this.#conversations.look(chat);
     return chat;
   }
 
   /** A file a bot uploaded. */
   uploaded(mediaId: string): UploadedFile | undefined {
-    return this.#media.shown(mediaId);
+    return this.#conversations.media.shown(mediaId);
   }
+
+  /** The armed faults. */
+  faults(): ArmedFault[] {
+    return this.#faults.list(this.#clock.transport);
+  }
+
+  /** How much the world holds: for metrics, and for tests of its bounds. */
+  get sizes(): Record<"bots" | "connections" | "chats" | "turns" | "waiters" | "faults", number> {
+    return {
+      bots: this.#bots.size,
+      connections: this.#connections.size,
+      chats: this.#conversations.chats.size,
+      turns: this.#conversations.turns,
+      waiters: this.#waiters.size + this.#botWaiters.size,
+      faults: this.#faults.size,
+    };
+  }
+
+  // -------------------------------------------------------------------------------------------------------------------
+  // What the server asks in passing. These use up faults.
 
   /** What a GET of a callback's download URL answers. */
   download(now: Millis, token: string): HttpAnswer {
     this.#clock.arrive(now);
-    return this.#media.download(this.#clock.world, token, this.switches);
+    const { media } = this.#conversations;
+    const [armed] = this.#faults.take(this.#clock.transport, "download", {});
+    return media.download(this.#clock.world, token, this.switches, armed?.fault as FaultOf<"media"> | undefined);
   }
 
-  /** How much the world holds: for metrics, and for tests of its bounds. */
-  get sizes(): Record<"bots" | "connections" | "chats" | "turns" | "waiters", number> {
+  /** Whether a WebSocket upgrade is accepted. */
+  upgrade(now: Millis): Upgrade {
+    this.#clock.arrive(now);
+    for (const { fault } of this.#faults.take(this.#clock.transport, "upgrade", {})) {
+      if (fault.kind === "down") return { type: "cut" };
+      if (fault.kind !== "handshake") continue;
+      if (fault.stallMs === undefined || fault.status !== undefined)
+        return { type: "refuse", status: fault.status ?? 502 };
+      return { type: "accept", stallMs: fault.stallMs };
+    }
+    return { type: "accept", stallMs: 0 };
+  }
+
+  /** How a client's WebSocket ping is answered. */
+  pong(now: Millis, n: number): Pong {
+    this.#clock.arrive(now);
+    const connection = this.#connections.get(n);
+    if (!connection || connection.silent) return { type: "nothing" };
+    const [armed] = this.#faults.take(this.#clock.transport, "ws-ping", { bot: connection.session.bot });
+    const fault = armed?.fault as FaultOf<"pong"> | undefined;
+    if (fault?.what === "drop") return { type: "nothing" };
     return {
-      bots: this.#bots.size,
-      connections: this.#connections.size,
-      chats: this.#chats.size,
-      turns: this.#turns.size,
-      waiters: this.#waiters.size + this.#botWaiters.size,
+      type: "pong",
+      afterMs: fault?.what === "late" ? (fault.ms ?? 15_000) : 0,
+      masked: fault?.what === "masked",
     };
   }
 
@@ -398,6 +379,10 @@ export class World {
         return this.#configure(input.bot);
       case "remove-bot":
         return this.#remove(input.bot);
+      case "arm":
+        return this.#arm(input.fault, input.call);
+      case "disarm":
+        return this.#disarm(input);
       case "advance":
         return this.#clock.advance(input.ms, input.transport);
       case "set":
@@ -424,8 +409,10 @@ export class World {
       framesIn: 0,
       framesOut: 0,
       ackAt: 0,
-      chunksInFlight: 0,
+      lastReqId: undefined,
       silent: false,
+      deaf: false,
+      heldAck: undefined,
       idle: undefined,
       pinging: undefined,
       ending: undefined,
@@ -450,19 +437,41 @@ export class World {
       entry.reqId = reqId;
     }
     if (act.type === "ignore") {
-      if (entry) judge(entry, { why: act.why, ...(act.note === undefined ? {} : { note: act.note }) }, undefined);
+      if (entry) judge(entry, { why: act.why, ...(act.note === undefined ? {} : { note: act.note }) }, 0);
       return;
     }
+    connection.lastReqId = act.reqId;
+    const asked: Asked = { connection, reqId: act.reqId, command, entry };
+
+    if (this.#faults.size > 0) {
+      const bot = act.type === "subscribe" ? act.botId : connection.session.bot;
+      for (const armed of this.#faults.take(this.#clock.transport, "strike", { bot, cmd: command })) {
+        if (entry) entry.fault = armed.id;
+        this.#strike(connection, armed);
+      }
+      if (this.#connections.get(n) !== connection || connection.silent) return;
+      const [refusing] = this.#faults.take(this.#clock.transport, "command", { bot, cmd: command });
+      if (refusing && this.#refuseByFault(asked, act, refusing)) return;
+    }
+
     if (act.type === "subscribe") {
       // Nothing about a subscription changes before its ack (GW-KICK-4): it is decided when the ack is due.
-      const decide = (): void =>
-        this.#answer(connection, act.reqId, command, this.#subscribe(connection, act), entry, "now");
+      const decide = (): void => {
+        if (this.#connections.get(n) === connection && !connection.silent)
+          this.#answer(asked, this.#subscribe(connection, act), "now");
+      };
       const { subscribeLatencyMs } = this.switches;
       if (subscribeLatencyMs === 0) decide();
       else this.#clock.after(subscribeLatencyMs, decide);
       return;
     }
-    this.#answer(connection, act.reqId, command, this.#perform(connection, act), entry, this.#latency());
+    this.#answer(asked, this.#perform(connection, act), this.#latency());
+  }
+
+  #perform(connection: Connection, act: Exclude<Act, { type: "ignore" | "subscribe" }>): Verdict {
+    if (act.type === "refuse") return { why: act.why, ...(act.note === undefined ? {} : { note: act.note }) };
+    if (act.type === "ping") return ok;
+    return this.#conversations.perform(this.#botOf(connection), connection.session.n, act);
   }
 
   #closed({ connection: n, code = 1006, reason = "" }: WorldInput & { type: "closed" }): void {
@@ -472,56 +481,70 @@ export class World {
     this.#gone(connection, connection.session.state === "subscribed" ? `the connection closed (${code})` : undefined);
   }
 
-  // -------------------------------------------------------------------------------------------------------------------
-  // Commands
-
-  #perform(connection: Connection, act: Exclude<Act, { type: "ignore" | "subscribe" }>): Verdict {
-    switch (act.type) {
-      case "refuse":
-        return { why: act.why, ...(act.note === undefined ? {} : { note: act.note }) };
-      case "ping":
-        return ok;
-      case "respond":
-        return this.#respond(connection, act.reqId, act.content);
-      case "welcome":
-        return this.#welcome(connection, act.reqId, act.content);
-      case "update":
-        return this.#update(connection, act.reqId, act.card);
-      case "send":
-        return this.#send(connection, act);
-      case "upload-init": {
-        const bot = this.#botOf(connection);
-        const made = this.#uploads.init(this.#clock.world, bot.id, act.plan, this.switches);
-        return "refused" in made ? refusal(made) : { why: "ok", body: { upload_id: made.uploadId } };
-      }
-      case "upload-chunk":
-        return this.#chunk(connection, act);
-      case "upload-finish": {
-        const bot = this.#botOf(connection);
-        const made = this.#uploads.finish(this.#clock.world, bot.id, act.uploadId, this.switches);
-        if ("refused" in made) return refusal(made);
-        const seconds = Math.floor(made.createdAt / 1000);
-        const createdAt = this.switches.createdAt === "string" ? String(seconds) : seconds;
-        return { why: "ok", body: { type: made.kind, media_id: made.mediaId, created_at: createdAt } };
-      }
-      case "mcp-config":
-        return { why: "mcp.unsupported" };
-      case "send-biz": {
-        const chat = this.#pushTarget(this.#botOf(connection), act.chatid, act.chatType);
-        if ("refused" in chat) return refusal(chat);
-        this.#show(chat, "send", act.reqId, {
-          kind: "markdown",
-          content: "[authorisation card]",
-          feedbackId: undefined,
-        });
-        return ok;
-      }
-      case "enter-check": {
-        const turn = this.#turns.get(act.reqId);
-        return turn?.eventtype === "enter_check_update" ? ok : { why: "reply.invalid-req-id" };
-      }
-    }
+  #say({ bot: id, message, call, waitMs = 0 }: WorldInput & { type: "say" }): void {
+    const bot = this.#bots.get(id);
+    if (!bot) return this.#refuse(call, 404, `there is no bot ${id}`);
+    const group = message.chattype === "group";
+    if (group && !message.chatid) return this.#refuse(call, 422, "a message in a group needs chatid");
+    if (group && singleOnly.has(message.msgtype))
+      return this.#refuse(
+        call,
+        422,
+        `the real server does not deliver ${message.msgtype} messages from groups, only text and mixed ones`,
+      );
+    const reason = unreachable(bot) ?? this.#tooMany(bot, message.from.userid);
+    const to = reason === undefined ? destination(bot) : undefined;
+    const turn = this.#conversations.say(bot, message, to);
+    if (to) this.#deliver(bot, turn, "callback.message");
+    this.#tell(turn, call, waitMs, reason);
   }
+
+  #trigger({ bot: id, event, call, waitMs = 0 }: WorldInput & { type: "trigger" }): void {
+    const bot = this.#bots.get(id);
+    if (!bot) return this.#refuse(call, 404, `there is no bot ${id}`);
+    if (event.chattype === "group" && !event.chatid) return this.#refuse(call, 422, "an event in a group needs chatid");
+    const reason = unreachable(bot);
+    const to = reason === undefined ? destination(bot) : undefined;
+    const turn = this.#conversations.trigger(bot, event, to);
+    if (to) this.#deliver(bot, turn, "callback.event");
+    this.#tell(turn, call, waitMs, reason);
+  }
+
+  #tooMany(bot: Bot, userid: string): string | undefined {
+    const limit = this.switches.maxInFlightPerUser;
+    if (limit === 0) return undefined;
+    const open = this.#conversations.interacting(bot, userid);
+    if (open < limit) return undefined;
+    return `${userid} has ${open} messages in interaction with the bot already (switch maxInFlightPerUser)`;
+  }
+
+  #tell(turn: Turn, call: CallId, waitMs: Millis, reason: string | undefined): void {
+    const told: Told = {
+      msgid: turn.msgid,
+      reqId: turn.reqId,
+      delivered: reason === undefined,
+      reply: null,
+      replies: [],
+    };
+    if (reason !== undefined) told.reason = reason;
+    if (waitMs <= 0 || reason !== undefined || !turn.chat) this.#reply(call, { type: "told", told });
+    else this.#waiters.wait(call, told, turn.chat, waitMs);
+  }
+
+  #respondUrl({ code, body, call }: WorldInput & { type: "respond-url" }): void {
+    const verdict = this.#conversations.respondByUrl(code, body);
+    if (verdict === "expired")
+      return this.#reply(call, { type: "errcode", errcode: 60140, errmsg: "response code expired or used" });
+    const errcode = this.#errcode(verdict.why);
+    this.#reply(call, {
+      type: "errcode",
+      errcode,
+      errmsg: errcode === 0 ? "ok" : (behaviours[verdict.why].errmsg ?? ""),
+    });
+  }
+
+  // -------------------------------------------------------------------------------------------------------------------
+  // Subscribing and the kick
 
   #subscribe(connection: Connection, act: Act & { type: "subscribe" }): Verdict {
     const { session } = connection;
@@ -545,529 +568,49 @@ export class World {
     bot.live = connection;
     bot.reason = null;
     bot.subscribedAt = now;
+    connection.deaf = false;
     session.subscribed(bot.id);
+    for (const armed of this.#faults.take(this.#clock.transport, "subscribe", { bot: bot.id, cmd: cmd.subscribe }))
+      this.#overtake(bot, armed);
     return {
       why: "ok",
-      sent: () => {
-        if (before && before !== connection) this.#kickOut(bot, before, undefined);
-        this.#answerBotWaiters(bot);
-        if (this.switches.redeliverUnanswered && before !== connection) this.#redeliver(bot);
-      },
+      sent: () => this.#begun(bot, before === connection ? undefined : before, before !== connection),
     };
   }
 
-  #respond(connection: Connection, reqId: string, content: Content): Verdict {
-    const turn = this.#turns.get(reqId);
-    if (!turn || turn.bot !== this.#botOf(connection)) return { why: "reply.invalid-req-id" };
-    if (turn.kind === "event")
-      return { why: "reply.invalid-req-id", note: `the req_id of ${turn.eventtype ?? "an event"}` };
-    if (this.#clock.world - turn.at > this.switches.replyWindowMs) return { why: "reply.expired" };
-    if (turn.connection !== connection.session.n && this.switches.oldReqIdAfterReconnect === "refuse")
-      return { why: "reply.old-connection" };
-    const refused = this.#inspect(turn.bot, content, undefined);
-    if (refused) return refusal(refused);
-    const chat = turn.chat!;
-    if (content.kind === "stream") return this.#stream(turn, chat, content);
-    if (!this.#allow(chat)) return { why: "quota.chat" };
-    this.#answered(turn);
-    this.#show(chat, "respond", reqId, content);
-    return ok;
+  /** What follows the ack of a successful subscribe, at the same instant. */
+  #begun(bot: Bot, before: Connection | undefined, anew: boolean): void {
+    if (before) this.#kickOut(bot, before, undefined);
+    this.#answerBotWaiters(bot);
+    if (!bot.live) return;
+    for (const { turn, sameReqId, fault } of bot.redeliveries.splice(0))
+      this.#deliver(bot, this.#conversations.again(turn, destination(bot)!, sameReqId), "callback.redelivered", fault);
+    if (anew && this.switches.redeliverUnanswered)
+      for (const turn of this.#conversations.unanswered(bot, destination(bot)!))
+        this.#deliver(bot, turn, "callback.redelivered");
+    for (const armed of this.#faults.take(this.#clock.transport, "strike", { bot: bot.id }))
+      if (bot.live) this.#strike(bot.live, armed);
   }
-
-  #stream(turn: Turn, chat: Chat, content: Content & { kind: "stream" }): Verdict {
-    const now = this.#clock.world;
-    const { switches } = this;
-    let stream = turn.streams?.get(content.id);
-    if (stream) {
-      if (now - stream.firstAt > switches.streamLifeMs) return { why: "stream.expired" };
-      if (stream.item.finished && switches.sealedStream !== "accept") return { why: "stream.sealed" };
-      if (stream.pendingAcks > 0 && switches.concurrentStreamFrames !== "accept") return { why: "stream.conflict" };
-      if (switches.quotaCountsRefreshes && !this.#allow(chat)) return { why: "quota.chat" };
-    } else {
-      turn.streams ??= new Map();
-      if (turn.streams.size >= maxStreamsPerTurn) return { why: "stream.too-many" };
-      if (!this.#allow(chat)) return { why: "quota.chat" };
-      stream = { item: this.#item(chat, "respond", turn.reqId, content), firstAt: now, pendingAcks: 0 };
-      turn.streams.set(content.id, stream);
-    }
-    const { item } = stream;
-    item.frames++;
-    this.#chats.grew(chat, content.content.length - (item.content?.length ?? 0));
-    item.content = content.content;
-    if (content.card) item.card = content.card;
-    if (content.finish) {
-      item.finished = true;
-      if (!/[^\s\u200B-\u200D\u2060\uFEFF]/.test(content.content)) item.spinner = true;
-      this.#answered(turn);
-    }
-    this.#noticed(chat, item);
-    const open = stream;
-    open.pendingAcks++;
-    return { why: "ok", sent: () => void open.pendingAcks-- };
-  }
-
-  #welcome(connection: Connection, reqId: string, content: Content): Verdict {
-    const turn = this.#eventTurn(connection, reqId, "enter_chat");
-    if ("why" in turn) return turn;
-    const refused = this.#inspect(turn.bot, content, undefined);
-    if (refused) return refusal(refused);
-    const chat = turn.chat!;
-    if (!this.#allow(chat)) return { why: "quota.chat" };
-    turn.answered = true;
-    this.#show(chat, "welcome", reqId, content);
-    return ok;
-  }
-
-  #update(connection: Connection, reqId: string, card: Card): Verdict {
-    const turn = this.#eventTurn(connection, reqId, "template_card_event");
-    if ("why" in turn) return turn;
-    const refused = this.#inspect(turn.bot, { kind: "template_card", card }, card["task_id"]);
-    if (refused) return refusal(refused);
-    turn.answered = true;
-    const chat = turn.chat!;
-    const taskId = card["task_id"] ?? (turn.body["event"] as Fields | undefined)?.["task_id"];
-    const shown = chat.items.findLast((item) => item.by === "bot" && item.via !== "update" && item.task_id === taskId);
-    if (shown?.by === "bot") shown.card = card;
-    this.#show(chat, "update", reqId, { kind: "template_card", card });
-    return ok;
-  }
-
-  #send(connection: Connection, act: Act & { type: "send" }): Verdict {
-    const bot = this.#botOf(connection);
-    const chat = this.#pushTarget(bot, act.chatid, act.chatType);
-    if ("refused" in chat) return refusal(chat);
-    const refused = this.#inspect(bot, act.content, undefined);
-    if (refused) return refusal(refused);
-    if (!this.#allow(chat)) return { why: "quota.chat" };
-    this.#show(chat, "send", act.reqId, act.content);
-    for (const turns of bot.interactions.values())
-      for (const turn of turns) if (turn.chat === chat) turn.answered = true;
-    return ok;
-  }
-
-  #chunk(connection: Connection, act: Act & { type: "upload-chunk" }): Verdict {
-    const bot = this.#botOf(connection);
-    if (this.switches.chunkOverload && connection.chunksInFlight >= 4) return { why: "upload.overload" };
-    const taken = this.#uploads.chunk(this.#clock.world, bot.id, act.uploadId, act.index, act.data, this.switches);
-    if ("refused" in taken) return refusal(taken);
-    connection.chunksInFlight++;
-    return { why: taken.repeated ? "upload.repeated-chunk" : "ok", sent: () => void connection.chunksInFlight-- };
-  }
-
-  /** One POST of markdown or a card within an hour; later, or again, 60140 (GW-PUSH-15). */
-  #respondUrl({ code, body, call }: WorldInput & { type: "respond-url" }): void {
-    const url = this.#responseUrls.get(code);
-    const answer = (errcode: number, errmsg: string): void =>
-      void this.#effects.push({ type: "answer", call, answer: { type: "errcode", errcode, errmsg } });
-    if (!url || url.used || this.#clock.world - url.turn.at > this.switches.responseUrlLifeMs)
-      return answer(60140, "response code expired or used");
-    const content = readResponse(body);
-    if ("why" in content) return answer(this.#errcode(content.why), behaviours[content.why].errmsg ?? "");
-    const refused = this.#inspect(url.turn.bot, content, undefined);
-    if (refused) return answer(this.#errcode(refused.refused), behaviours[refused.refused].errmsg ?? "");
-    url.used = true;
-    this.#answered(url.turn);
-    this.#show(url.turn.chat!, "response_url", url.turn.reqId, content);
-    answer(0, "ok");
-  }
-
-  /** The turn of an event that still takes its one answer, or why there is none (GW-EVENT-3, GW-EVENT-19, GW-EVENT-20). */
-  #eventTurn(connection: Connection, reqId: string, eventtype: string): Turn | Verdict {
-    const turn = this.#turns.get(reqId);
-    if (!turn || turn.bot !== this.#botOf(connection)) return { why: "reply.invalid-req-id" };
-    if (turn.eventtype !== eventtype)
-      return { why: "reply.invalid-req-id", note: `the req_id of ${turn.eventtype ?? "a message"}` };
-    if (turn.answered) return { why: "reply.invalid-req-id", note: "this event was answered before" };
-    if (this.#clock.world - turn.at > this.switches.eventWindowMs) return { why: "reply.late-event" };
-    return turn;
-  }
-
-  /** Which chat a push goes to: 0 means the group first, then the user (GW-PUSH-2). */
-  #pushTarget(bot: Bot, chatid: string, chatType: number): Chat | Refused {
-    if (chatType !== 1 && this.#chats.known(bot.id, "group", chatid)) return this.#chats.at(bot.id, "group", chatid);
-    if (chatType !== 2 && this.#chats.known(bot.id, "single", chatid)) return this.#chats.at(bot.id, "single", chatid);
-    if (!this.switches.chatPrecondition) return this.#chats.at(bot.id, chatType === 2 ? "group" : "single", chatid);
-    return chatType !== 1 && this.#chats.groupExists(chatid)
-      ? { refused: "send.not-in-group" }
-      : { refused: "send.bad-chatid" };
-  }
-
-  /** Why a message cannot be shown, whatever the chat. An update repeats its card's task_id: `sameTaskId`. */
-  #inspect(bot: Bot, content: Content, sameTaskId: unknown): Refused | undefined {
-    if ("content" in content && content.content.length * 3 > maxContentBytes) {
-      const bytes = Buffer.byteLength(content.content);
-      if (bytes > maxContentBytes) return { refused: "reply.too-long", note: `${bytes} bytes` };
-    }
-    if (
-      "feedbackId" in content &&
-      content.feedbackId !== undefined &&
-      Buffer.byteLength(content.feedbackId) > maxFeedbackIdBytes
-    )
-      return { refused: "frame.bad-body", note: "feedback.id is longer than 256 bytes" };
-    if ("mediaId" in content) {
-      const file = this.#media.uploaded(this.#clock.world, bot.id, content.mediaId, this.switches);
-      return file ? undefined : { refused: "media.unknown" };
-    }
-    const card = content.kind === "template_card" || content.kind === "stream" ? content.card : undefined;
-    if (!card) return undefined;
-    const refused = this.switches.cardCheck ? refuseCard(card) : undefined;
-    if (refused) return refused;
-    const taskId = card["task_id"];
-    if (typeof taskId !== "string" || taskId === sameTaskId) return undefined;
-    if (this.switches.uniqueTaskId && bot.taskIds.has(taskId))
-      return { refused: "card.task-id-used", note: `task_id ${taskId}` };
-    bot.taskIds.add(taskId);
-    bound(bot.taskIds, maxTaskIds);
-    return undefined;
-  }
-
-  #allow(chat: Chat): boolean {
-    return !this.switches.quota || chat.quota.take(this.#clock.world);
-  }
-
-  // -------------------------------------------------------------------------------------------------------------------
-  // Showing and answering
-
-  #item(chat: Chat, via: Via, reqId: string, content: Content): BotItem {
-    const card = "card" in content ? content.card : undefined;
-    const taskId = card?.["task_id"];
-    const file = "mediaId" in content ? this.#media.shown(content.mediaId) : undefined;
-    const thumbs =
-      "feedbackId" in content &&
-      content.feedbackId !== undefined &&
-      (!this.switches.traceFeedbackOnly || content.feedbackId.startsWith("trace_"));
-    const item: BotItem = {
-      by: "bot",
-      seq: this.#chats.nextSeq(),
-      at: this.#clock.world,
-      via,
-      kind: content.kind,
-      reqId,
-      finished: content.kind !== "stream",
-      frames: 0,
-      ...(content.kind === "stream"
-        ? { streamId: content.id }
-        : "content" in content
-          ? { content: content.content }
-          : {}),
-      ...(card ? { card } : {}),
-      ...(typeof taskId === "string" ? { task_id: taskId } : {}),
-      ...("mediaId" in content ? { mediaId: content.mediaId, filename: file?.filename ?? "" } : {}),
-      ...(content.kind === "video" && content.title !== undefined ? { title: truncate(content.title, 64) } : {}),
-      ...(content.kind === "video" && content.description !== undefined
-        ? { description: truncate(content.description, 512) }
-        : {}),
-      ...(thumbs && content.feedbackId !== undefined ? { feedbackId: content.feedbackId } : {}),
-    };
-    this.#chats.add(chat, item);
-    return item;
-  }
-
-  #show(chat: Chat, via: Via, reqId: string, content: Content): void {
-    const item = this.#item(chat, via, reqId, content);
-    item.frames = 1;
-    this.#noticed(chat, item);
-  }
-
-  /** Somebody answered: the message is no longer in interaction, nor to be redelivered. */
-  #answered(turn: Turn): void {
-    turn.answered = true;
-    turn.bot.unanswered.delete(turn.msgid);
-  }
-
-  /** Tells those who wait for an answer in this chat. */
-  #noticed(chat: Chat, item: BotItem): void {
-    if (this.#waiters.size === 0) return;
-    for (const waiter of this.#waiters.values()) {
-      if (waiter.chat !== chat || (item.via !== "send" && item.reqId !== waiter.reqId)) continue;
-      let reply = waiter.replies.get(item);
-      if (!reply) {
-        reply = { kind: item.kind, via: item.via, finished: false, frames: 0, ms: 0 };
-        if (item.streamId !== undefined) reply.streamId = item.streamId;
-        if (item.card) reply.card = item.card;
-        if (item.mediaId !== undefined) reply.mediaId = item.mediaId;
-        if (item.filename !== undefined) reply.filename = item.filename;
-        waiter.replies.set(item, reply);
-        waiter.told.replies.push(reply);
-      }
-      if (item.content !== undefined) reply.content = item.content;
-      reply.finished = item.finished;
-      reply.frames = item.frames;
-      reply.ms = Math.round(this.#clock.transport - waiter.askedAt);
-      if (!item.finished) continue;
-      waiter.told.reply = item.content ?? null;
-      this.#settle(waiter);
-    }
-  }
-
-  #settle(waiter: Waiter): void {
-    this.#waiters.delete(waiter.call);
-    this.#clock.cancel(waiter.until);
-    this.#effects.push({ type: "answer", call: waiter.call, answer: { type: "told", told: waiter.told } });
-  }
-
-  #abandon(call: CallId): void {
-    this.#clock.cancel(this.#waiters.get(call)?.until);
-    this.#clock.cancel(this.#botWaiters.get(call)?.until);
-    this.#waiters.delete(call);
-    this.#botWaiters.delete(call);
-  }
-
-  #expireStreams(chat: Chat): void {
-    const before = this.#clock.world - this.switches.streamLifeMs;
-    for (const item of chat.items)
-      if (item.by === "bot" && item.kind === "stream" && !item.finished && item.at < before) item.expired = true;
-  }
-
-  // -------------------------------------------------------------------------------------------------------------------
-  // Callbacks
-
-  #say({ bot: id, message, call, waitMs = 0 }: WorldInput & { type: "say" }): void {
-    const bot = this.#bots.get(id);
-    if (!bot) return this.#refuse(call, 404, `there is no bot ${id}`);
-    const group = message.chattype === "group";
-    if (group && !message.chatid) return this.#refuse(call, 422, "a message in a group needs chatid");
-    if (group && singleOnly.has(message.msgtype))
-      return this.#refuse(
-        call,
-        422,
-        `the real server does not deliver ${message.msgtype} messages from groups, only text and mixed ones`,
-      );
-    const { userid } = message.from;
-    const chat = this.#chats.at(bot.id, group ? "group" : "single", group ? message.chatid! : userid);
-    this.#chats.spoke(chat, userid);
-
-    const reason = this.#undeliverable(bot) ?? this.#tooMany(bot, userid);
-    const turn = this.#deliver(bot, chat, userid, undefined, reason !== undefined, message.msgid, (making) =>
-      messageBody(message, making),
-    );
-    const words = wordsOf(turn.body);
-    this.#chats.add(chat, {
-      by: "user",
-      seq: this.#chats.nextSeq(),
-      at: this.#clock.world,
-      userid,
-      msgtype: message.msgtype,
-      msgid: turn.msgid,
-      reqId: turn.reqId,
-      delivered: reason === undefined,
-      ...(words === undefined ? {} : { content: words }),
-    });
-    if (reason === undefined) {
-      this.#interact(bot, userid, turn);
-      if (this.switches.redeliverUnanswered) keepNewest(bot.unanswered, turn.msgid, turn, maxUnanswered);
-    }
-    this.#tell(turn, chat, call, waitMs, reason);
-  }
-
-  #trigger({ bot: id, event, call, waitMs = 0 }: WorldInput & { type: "trigger" }): void {
-    const bot = this.#bots.get(id);
-    if (!bot) return this.#refuse(call, 404, `there is no bot ${id}`);
-    const group = event.chattype === "group";
-    if (group && !event.chatid) return this.#refuse(call, 422, "an event in a group needs chatid");
-    const userid = event.from?.userid;
-    const chat =
-      userid === undefined
-        ? undefined
-        : this.#chats.at(bot.id, group ? "group" : "single", group ? event.chatid! : userid);
-    const reason = this.#undeliverable(bot);
-    const turn = this.#deliver(bot, chat, userid, event.eventtype, reason !== undefined, event.msgid, (making) =>
-      eventBody(event, making, chat),
-    );
-    if (chat)
-      this.#chats.add(chat, {
-        by: "user",
-        seq: this.#chats.nextSeq(),
-        at: this.#clock.world,
-        userid: userid!,
-        msgtype: "event",
-        eventtype: event.eventtype,
-        msgid: turn.msgid,
-        reqId: turn.reqId,
-        delivered: reason === undefined,
-      });
-    this.#tell(turn, chat, call, waitMs, reason);
-  }
-
-  /** Makes a callback, remembers its req_id and, unless it is `held` back, sends it. */
-  #deliver(
-    bot: Bot,
-    chat: Chat | undefined,
-    userid: string | undefined,
-    eventtype: string | undefined,
-    held: boolean,
-    msgid: string | undefined,
-    compose: (making: Making) => Fields,
-  ): Turn {
-    const now = this.#clock.world;
-    const responseUrls =
-      this.switches.responseUrl && chat && (eventtype === undefined || eventtype === "template_card_event");
-    const responseCode = responseUrls ? this.#chance.id(43) : undefined;
-    const connection = bot.live;
-    const origin = connection?.origin ?? "http://127.0.0.1";
-    const making: Making = {
-      bot,
-      now,
-      origin,
-      msgid: msgid ?? this.#msgid(),
-      createTime: this.switches.messageCreateTime,
-      responseUrl:
-        responseCode === undefined ? undefined : `${origin}/cgi-bin/aibot/response?response_code=${responseCode}`,
-      offer: (file) => this.#media.offer(now, file, this.switches),
-    };
-    const turn: Turn = {
-      reqId: this.#chance.id(24),
-      msgid: making.msgid,
-      bot,
-      kind: eventtype === undefined ? "message" : "event",
-      eventtype,
-      chat,
-      userid,
-      at: now,
-      connection: connection?.session.n ?? 0,
-      body: compose(making),
-      answered: false,
-      streams: undefined,
-    };
-    if (held || !connection) return turn;
-    this.#remember(turn);
-    if (responseCode !== undefined)
-      keepNewest(this.#responseUrls, responseCode, { turn, used: false }, maxResponseUrls);
-    this.#callback(connection, turn, eventtype === undefined ? "callback.message" : "callback.event");
-    return turn;
-  }
-
-  /** Keeps a req_id for twice its window, so that a late reply is told from an invented one. */
-  #remember(turn: Turn): void {
-    this.#turns.set(turn.reqId, turn);
-    bound(this.#turns, maxTurns);
-    if (turn.at < this.#sweepAt) return;
-    this.#sweepAt = turn.at + 60_000;
-    const before = turn.at - 2 * this.switches.replyWindowMs;
-    for (const [reqId, { at }] of this.#turns) {
-      if (at >= before) break;
-      this.#turns.delete(reqId);
-    }
-  }
-
-  #callback(connection: Connection, turn: Turn, why: BehaviourId): void {
-    const command = turn.kind === "message" ? cmd.message : cmd.event;
-    const text = JSON.stringify({ cmd: command, headers: { req_id: turn.reqId }, body: turn.body });
-    this.#out(connection, text, { cmd: command, reqId: turn.reqId, verdict: why });
-  }
-
-  #redeliver(bot: Bot): void {
-    const waiting = [...bot.unanswered.values()];
-    bot.unanswered.clear();
-    for (const turn of waiting) {
-      if (turn.answered || !bot.live) continue;
-      const again: Turn = { ...turn, reqId: this.#chance.id(24), connection: bot.live.session.n, streams: undefined };
-      this.#remember(again);
-      bot.unanswered.set(again.msgid, again);
-      this.#callback(bot.live, again, "callback.redelivered");
-    }
-  }
-
-  #undeliverable(bot: Bot): string | undefined {
-    if (!bot.live) return bot.reason === null ? "the bot is offline" : `the bot is offline: ${bot.reason}`;
-    return undefined;
-  }
-
-  #tooMany(bot: Bot, userid: string): string | undefined {
-    const { maxInFlightPerUser: limit, interactionMs } = this.switches;
-    const turns = bot.interactions.get(userid);
-    if (limit === 0 || !turns) return undefined;
-    const open = turns.filter((turn) => !turn.answered && this.#clock.world - turn.at < interactionMs);
-    if (open.length > 0) bot.interactions.set(userid, open);
-    else bot.interactions.delete(userid);
-    return open.length >= limit
-      ? `${userid} has ${open.length} messages in interaction with the bot already (switch maxInFlightPerUser)`
-      : undefined;
-  }
-
-  #interact(bot: Bot, userid: string, turn: Turn): void {
-    if (this.switches.maxInFlightPerUser === 0) return;
-    keepNewest(bot.interactions, userid, [...(bot.interactions.get(userid) ?? []), turn], maxInteractingUsers);
-  }
-
-  #tell(turn: Turn, chat: Chat | undefined, call: CallId, waitMs: Millis, reason: string | undefined): void {
-    const told: Told = {
-      msgid: turn.msgid,
-      reqId: turn.reqId,
-      delivered: reason === undefined,
-      reply: null,
-      replies: [],
-    };
-    if (reason !== undefined) told.reason = reason;
-    if (waitMs <= 0 || reason !== undefined || !chat) {
-      this.#effects.push({ type: "answer", call, answer: { type: "told", told } });
-      return;
-    }
-    const until = this.#clock.after(waitMs, () => {
-      told.timedOut = true;
-      this.#settle(waiter);
-    });
-    const waiter: Waiter = {
-      call,
-      told,
-      reqId: turn.reqId,
-      chat,
-      askedAt: this.#clock.transport,
-      replies: new Map(),
-      until,
-    };
-    this.#waiters.set(call, waiter);
-  }
-
-  #refuse(call: CallId, status: 404 | 422, detail: string): void {
-    this.#effects.push({ type: "answer", call, answer: { type: "refused", status, detail } });
-  }
-
-  /** Long, base64-like, with what base64 may hold: `/` and `=` (GW-CONN-8). */
-  #msgid(): string {
-    return `CAIQ${this.#chance.id(18)}/${this.#chance.id(20)}=`;
-  }
-
-  // -------------------------------------------------------------------------------------------------------------------
-  // Bots and connections
 
   #kick({ bot: id, call, closeAfterMs }: WorldInput & { type: "kick" }): void {
     const bot = this.#bots.get(id);
     if (!bot) return this.#refuse(call, 404, `there is no bot ${id}`);
-    if (bot.live) {
-      const { live } = bot;
-      bot.live = undefined;
-      this.#kickOut(bot, live, closeAfterMs);
-      bot.reason = "kicked: another instance subscribed (by the API)";
-    }
-    this.#effects.push({ type: "answer", call, answer: { type: "bot", bot: botView(bot) } });
+    this.#kickByNobody(bot, closeAfterMs, "by the API");
+    this.#reply(call, { type: "bot", bot: botView(bot) });
+  }
+
+  #kickByNobody(bot: Bot, closeAfterMs: Millis | "never" | undefined, by: string): void {
+    if (!bot.live) return;
+    const { live } = bot;
+    this.#leave(live, `kicked: another instance subscribed (${by})`);
+    this.#kickOut(bot, live, closeAfterMs);
   }
 
   /** The observed order: the event at once, pings acked all the same, the cut later (GW-KICK-4 … GW-KICK-8). */
   #kickOut(bot: Bot, connection: Connection, closeAfterMs: Millis | "never" | undefined): void {
-    const turn: Turn = {
-      reqId: this.#chance.id(24),
-      msgid: this.#msgid(),
-      bot,
-      kind: "event",
-      eventtype: "disconnected_event",
-      chat: undefined,
-      userid: undefined,
-      at: this.#clock.world,
-      connection: connection.session.n,
-      body: {},
-      answered: false,
-      streams: undefined,
-    };
-    const body = {
-      msgid: turn.msgid,
-      create_time: Math.floor(turn.at / 1000),
-      aibotid: bot.id,
-      msgtype: "event",
-      event: { eventtype: "disconnected_event" },
-    };
-    this.#remember(turn);
-    this.#callback(connection, { ...turn, body }, "kick.event");
+    const to = { connection: connection.session.n, origin: connection.origin };
+    const turn = this.#conversations.trigger(bot, { eventtype: "disconnected_event" }, to);
+    this.#callback(connection, turn, "kick.event");
     connection.session.kicked();
     const { kickClose, kickCloseMs } = this.switches;
     if (closeAfterMs === "never" || (closeAfterMs === undefined && kickClose === "never")) return;
@@ -1077,28 +620,31 @@ export class World {
     });
   }
 
+  // -------------------------------------------------------------------------------------------------------------------
+  // Connections
+
   #cut(n: number, how: CutHow, code = 1000): void {
     const connection = this.#connections.get(n);
     if (!connection) return;
-    if (how === "half-open") {
+    if (how === "half-open" || how === "nat-drop") {
       connection.silent = true;
-      this.#logSocket(connection, "half-open: the gateway neither reads nor writes");
-      this.#effects.push({ type: "half-open", connection: n });
+      const reads = how === "nat-drop";
+      this.#logSocket(
+        connection,
+        reads ? "nat-drop: nothing crosses any more" : "half-open: the gateway neither reads nor writes",
+      );
+      this.#effects.push({ type: "half-open", connection: n, reads });
       for (const appointment of [connection.idle, connection.pinging, connection.ending])
         this.#clock.cancel(appointment);
       // A paused socket does not notice that its peer went away, so it is not kept for ever.
       connection.ending = this.#clock.after(maxHalfOpenMs, () => this.#cut(n, "reset"));
-      this.#leave(connection, "the connection is half-open");
+      this.#leave(connection, `the connection is ${how}`);
       return;
     }
-    this.#effects.push(
-      how === "close" ? { type: "close", connection: n, code, reason: "" } : { type: "reset", connection: n },
-    );
-    this.#logSocket(connection, how === "close" ? `closed by the gateway with ${code}` : "reset by the gateway");
-    this.#gone(
-      connection,
-      how === "close" ? `the gateway closed the connection (${code})` : "the gateway cut the connection",
-    );
+    const closing = how === "close";
+    this.#effects.push(closing ? { type: "close", connection: n, code, reason: "" } : { type: "reset", connection: n });
+    this.#logSocket(connection, closing ? `closed by the gateway with ${code}` : "reset by the gateway");
+    this.#gone(connection, closing ? `the gateway closed the connection (${code})` : "the gateway cut the connection");
   }
 
   #gone(connection: Connection, reason: string | undefined): void {
@@ -1139,27 +685,36 @@ export class World {
     });
   }
 
+  // -------------------------------------------------------------------------------------------------------------------
+  // Bots, settings
+
   #awaitBot({ bot: id, waitMs, call }: WorldInput & { type: "await-bot" }): void {
     const bot = this.#bots.get(id);
     if (bot?.live || waitMs <= 0) {
       if (!bot) return this.#refuse(call, 404, `there is no bot ${id}`);
-      return void this.#effects.push({ type: "answer", call, answer: { type: "bot", bot: botView(bot) } });
+      return this.#reply(call, { type: "bot", bot: botView(bot) });
     }
     const until = this.#clock.after(waitMs, () => {
       this.#botWaiters.delete(call);
       const waited = this.#bots.get(id);
       if (!waited) return this.#refuse(call, 404, `there is no bot ${id}`);
-      this.#effects.push({ type: "answer", call, answer: { type: "bot", bot: botView(waited), timedOut: true } });
+      this.#reply(call, { type: "bot", bot: botView(waited), timedOut: true });
     });
     this.#botWaiters.set(call, { call, bot: id, until });
   }
 
   #answerBotWaiters(bot: Bot): void {
-    for (const waiter of this.#botWaiters.values()) {
-      if (waiter.bot !== bot.id) continue;
-      this.#abandon(waiter.call);
-      this.#effects.push({ type: "answer", call: waiter.call, answer: { type: "bot", bot: botView(bot) } });
+    for (const { call, bot: id } of this.#botWaiters.values()) {
+      if (id !== bot.id) continue;
+      this.#abandon(call);
+      this.#reply(call, { type: "bot", bot: botView(bot) });
     }
+  }
+
+  #abandon(call: CallId): void {
+    this.#waiters.abandon(call);
+    this.#clock.cancel(this.#botWaiters.get(call)?.until);
+    this.#botWaiters.delete(call);
   }
 
   #botOf(connection: Connection): Bot {
@@ -1189,8 +744,9 @@ export class World {
   #remove(id: string): void {
     const bot = this.#bots.get(id);
     if (!bot) return;
-    if (bot.live) this.#cut(bot.live.session.n, "reset");
-    for (const connection of this.#connections.values()) if (connection.session.bot === id) connection.session.lost();
+    for (const connection of this.#connections.values())
+      if (connection.session.bot === id) this.#cut(connection.session.n, "reset");
+    this.#conversations.forget(bot);
     this.#bots.delete(id);
     this.#closedToStrangers = [...this.#bots.values()].some(({ configured }) => configured);
   }
@@ -1202,29 +758,198 @@ export class World {
 
   #reset(): void {
     for (const n of this.#connections.keys()) this.#cut(n, "reset");
-    for (const waiter of this.#waiters.values()) {
-      waiter.told.timedOut = true;
-      this.#settle(waiter);
-    }
-    for (const waiter of this.#botWaiters.values()) {
-      this.#abandon(waiter.call);
-      this.#refuse(waiter.call, 404, `the gateway was reset while somebody waited for bot ${waiter.bot}`);
+    this.#waiters.clear();
+    for (const { call, bot } of this.#botWaiters.values()) {
+      this.#abandon(call);
+      this.#refuse(call, 404, `the gateway was reset while somebody waited for bot ${bot}`);
     }
     this.#bots.clear();
-    this.#turns.clear();
-    this.#responseUrls.clear();
     this.#closedToStrangers = false;
-    this.#chance = new Chance(this.#options.seed ?? 1);
-    this.#chats = new Chats();
-    this.#media = new Media(this.#chance);
-    this.#uploads = new Uploads(this.#chance, this.#media);
     this.#clock.reset();
     this.#set(this.#options.profile ?? "observed", this.#options.switches);
+    this.#begin();
+  }
+
+  /** The state at the start, and after a reset. */
+  #begin(): void {
+    this.#chance = new Chance(this.#options.seed ?? 1);
+    this.#faults = new Faults(this.#chance);
+    this.#conversations = new Conversations({
+      clock: this.#clock,
+      chance: this.#chance,
+      switches: () => this.switches,
+      noticed: (chat, item) => {
+        if (this.#waiters.size > 0) this.#waiters.noticed(chat, item);
+      },
+    });
     for (const bot of this.#options.bots ?? []) this.#configure(bot);
+    for (const fault of this.#options.faults ?? []) this.#faults.arm(this.#clock.transport, fault);
   }
 
   // -------------------------------------------------------------------------------------------------------------------
-  // Acks, sending, the log
+  // Faults
+
+  #arm(fault: Fault, call: CallId): void {
+    const armed = this.#faults.arm(this.#clock.transport, fault);
+    this.#reply(call, { type: "armed", fault: { id: armed.id, fault, used: armed.used } });
+    if (fault.kind === "down") for (const n of this.#connections.keys()) this.#cut(n, "reset");
+    if (fault.cmd !== undefined) return;
+    // What strikes a connection as a whole does so now where there is one.
+    for (const bot of this.#bots.values()) {
+      if (!bot.live || (fault.bot !== undefined && fault.bot !== bot.id)) continue;
+      for (const struck of this.#faults.take(this.#clock.transport, "strike", { bot: bot.id }))
+        if (bot.live) this.#strike(bot.live, struck);
+    }
+  }
+
+  #disarm({ fault, call }: WorldInput & { type: "disarm" }): void {
+    const armed = this.faults().find(({ id }) => id === fault);
+    if (!armed) return this.#refuse(call, 404, `there is no armed fault ${fault}; it may be used up`);
+    this.#faults.disarm(fault);
+    this.#reply(call, { type: "armed", fault: armed });
+  }
+
+  /** A fault that strikes a connection as a whole. */
+  #strike(connection: Connection, { id, fault }: ArmedFault): void {
+    const { n } = connection.session;
+    const bot = connection.session.bot === undefined ? undefined : this.#bots.get(connection.session.bot);
+    this.#logSocket(connection, `fault ${fault.kind}`, undefined, id);
+    switch (fault.kind) {
+      case "half-open":
+      case "nat-drop":
+      case "reset":
+        return this.#cut(n, fault.kind);
+      case "close":
+        return this.#cut(n, "close", sendable(fault.code ?? 1000));
+      case "forget":
+        this.#leave(connection, "the gateway forgot the subscription");
+        if (connection.session.state === "subscribed") connection.session.lost();
+        return;
+      case "half-alive":
+        connection.deaf = true;
+        if (fault.forMs !== undefined)
+          this.#clock.after(fault.forMs, () => {
+            connection.deaf = false;
+          });
+        return;
+      case "kick":
+        if (bot?.live === connection) this.#kickByNobody(bot, fault.closeAfterMs, "by a fault");
+        return;
+      case "burst":
+        if (bot) this.#burst(bot, fault.count, id);
+        return;
+      case "clock-jump":
+        return this.#clock.advance(fault.ms, false);
+      default:
+      // The other kinds have other occasions.
+    }
+  }
+
+  #burst(bot: Bot, count: number, fault: string): void {
+    for (let user = 1; user <= count && bot.live; user++) {
+      const message = {
+        from: { userid: `burst-${user}` },
+        msgtype: "text",
+        text: { content: `message ${user} of ${count}` },
+      };
+      this.#deliver(bot, this.#conversations.say(bot, message, destination(bot)), "callback.message", fault);
+    }
+  }
+
+  /** A message that overtakes the ack of its subscribe (GW-AUTH-16). */
+  #overtake(bot: Bot, { id, fault }: ArmedFault): void {
+    const content = (fault as FaultOf<"callback-before-ack">).text ?? "said before the ack";
+    const turn = this.#conversations.say(
+      bot,
+      { from: { userid: "zhangsan" }, msgtype: "text", text: { content } },
+      destination(bot),
+    );
+    this.#deliver(bot, turn, "callback.message", id);
+  }
+
+  /** Whether the fault answers the command. */
+  #refuseByFault(asked: Asked, act: Act, { id, fault }: ArmedFault): boolean {
+    if (asked.entry) asked.entry.fault = id;
+    const answer = (errcode: number, errmsg: string): true => {
+      this.#answer(asked, { why: "ok", note: `fault ${fault.kind}` }, this.#latency(), { errcode, errmsg });
+      return true;
+    };
+    switch (fault.kind) {
+      case "errcode":
+        return answer(fault.errcode, fault.errmsg ?? errmsgOf(fault.errcode));
+      case "throttle":
+        return answer(fault.errcode ?? 846_607, errmsgOf(fault.errcode ?? 846_607));
+      case "upload":
+        if (fault.what === "finish-fails") return answer(-1, errmsgOf(-1));
+        if (fault.what === "md5-mismatch")
+          return answer(this.switches.uploadErrcode, behaviours["upload.bad-md5"].errmsg ?? "");
+        // Acked, and never kept.
+        if (act.type !== "upload-chunk") return false;
+        this.#answer(asked, this.#perform(asked.connection, act), this.#latency());
+        this.#conversations.uploads.lose(act.uploadId, act.index);
+        return true;
+      default:
+        return false;
+    }
+  }
+
+  // -------------------------------------------------------------------------------------------------------------------
+  // Sending
+
+  /** Sends a callback to the bot's connection, unless that is half-alive; a fault may change it or have it come again. */
+  #deliver(bot: Bot, turn: Turn, why: BehaviourId, fault?: string): void {
+    const connection = bot.live;
+    if (!connection) return;
+    if (connection.deaf) return this.#logSocket(connection, `not delivered to a half-alive connection: ${turn.msgid}`);
+    this.#callback(connection, turn, why, fault);
+  }
+
+  #callback(connection: Connection, original: Turn, why: BehaviourId, cause?: string): void {
+    let turn = original;
+    let fault = cause;
+    const command = turn.eventtype === undefined ? cmd.message : cmd.event;
+    const acting =
+      this.#faults.size === 0
+        ? none
+        : this.#faults.take(this.#clock.transport, "callback", { bot: turn.bot.id, cmd: command });
+    for (const armed of acting) {
+      fault = armed.id;
+      if (armed.fault.kind === "callback-reuse-req-id" && connection.lastReqId !== undefined)
+        turn = this.#conversations.rename(turn, connection.lastReqId);
+    }
+    const { reqId } = turn;
+    let texts = [JSON.stringify({ cmd: command, headers: { req_id: reqId }, body: turn.body })];
+    for (const {
+      fault: { ...acted },
+    } of acting) {
+      const text = texts.pop()!;
+      if (acted.kind === "odd-frame") texts.push(...oddTexts(acted.what, text, reqId));
+      else texts.push(acted.kind === "oversize" ? padded(text, acted.bytes) : text);
+    }
+    const about = { reqId, verdict: why, ...(fault === undefined ? {} : { fault }) };
+    texts.forEach((text, index) =>
+      this.#out(connection, text, {
+        ...about,
+        cmd: command,
+        ...(index < texts.length - 1 ? { note: "sent by a fault" } : {}),
+      }),
+    );
+    texts = [];
+    for (const { id, fault: acted } of acting) if (acted.kind === "redeliver") this.#redeliver(turn, acted, id);
+  }
+
+  #redeliver(turn: Turn, { reqId = "new", over = "same" }: FaultOf<"redeliver">, fault: string): void {
+    const bot = this.#bots.get(turn.bot.id);
+    if (!bot || turn.eventtype !== undefined) return;
+    if (over === "next") bot.redeliveries.push({ turn, sameReqId: reqId === "same", fault });
+    else if (bot.live)
+      this.#callback(
+        bot.live,
+        this.#conversations.again(turn, destination(bot)!, reqId === "same"),
+        "callback.redelivered",
+        fault,
+      );
+  }
 
   #latency(): Millis {
     const { ackLatencyMs, ackJitterMs } = this.switches;
@@ -1235,28 +960,24 @@ export class World {
 
   /** Sends the ack of a command `latencyMs` from now, never before an ack that is owed already. */
   #answer(
-    connection: Connection,
-    reqId: string,
-    command: string | null,
+    asked: Asked,
     verdict: Verdict,
-    entry: LogEntry | undefined,
     latencyMs: Millis | "now",
+    forced?: { errcode: number; errmsg: string },
   ): void {
+    const { connection, reqId, entry } = asked;
     const { why, body } = verdict;
-    const errcode = this.#errcode(why);
-    if (entry) judge(entry, verdict, errcode === 0 ? undefined : errcode);
+    const errcode = forced?.errcode ?? this.#errcode(why);
+    if (entry) judge(entry, verdict, errcode);
+    const errmsg =
+      errcode === 0
+        ? '"ok"'
+        : JSON.stringify(this.#errmsg(forced?.errmsg ?? behaviours[why].errmsg ?? "", errcode, connection));
     const text =
       `{"headers":{"req_id":${JSON.stringify(reqId)}},${body ? `"body":${JSON.stringify(body)},` : ""}` +
-      `"errcode":${errcode},"errmsg":${errcode === 0 ? '"ok"' : JSON.stringify(this.#errmsg(why, errcode, connection))}}`;
+      `"errcode":${errcode},"errmsg":${errmsg}}`;
     const send = (): void => {
-      if (this.#connections.get(connection.session.n) === connection)
-        this.#out(connection, text, {
-          cmd: null,
-          reqId,
-          verdict: why,
-          errcode,
-          ...(command === null ? {} : { acks: command }),
-        });
+      this.#sendAck(asked, text, why, errcode);
       verdict.sent?.();
     };
     if (latencyMs === "now") return send();
@@ -1264,6 +985,62 @@ export class World {
     if (at <= this.#clock.transport) return send();
     connection.ackAt = at;
     this.#clock.after(at - this.#clock.transport, send);
+  }
+
+  /** The ack leaves, as far as faults let it. */
+  #sendAck({ connection, reqId, command, entry }: Asked, text: string, verdict: BehaviourId, errcode: number): void {
+    const about = { cmd: null, reqId, verdict, errcode, ...(command === null ? {} : { acks: command }) };
+    const out = (fault?: string): void => {
+      if (this.#connections.get(connection.session.n) === connection)
+        this.#out(connection, text, fault === undefined ? about : { ...about, fault });
+    };
+    const release = connection.heldAck;
+    connection.heldAck = undefined;
+    const [armed] =
+      this.#faults.size === 0
+        ? none
+        : this.#faults.take(this.#clock.transport, "ack", { bot: connection.session.bot, cmd: command });
+    if (!armed) out();
+    else {
+      const { id, fault } = armed;
+      if (entry) entry.fault = id;
+      switch (fault.kind) {
+        case "ack-drop":
+          break;
+        case "ack-delay":
+          this.#clock.after(fault.ms, () => out(id));
+          break;
+        case "ack-duplicate":
+          out();
+          out(id);
+          break;
+        case "ack-stray": {
+          const stray = this.#chance.id(24);
+          this.#out(connection, `{"headers":{"req_id":"${stray}"},"errcode":0,"errmsg":"ok"}`, {
+            cmd: null,
+            reqId: stray,
+            fault: id,
+          });
+          out();
+          break;
+        }
+        case "ack-swap": {
+          const held = (): void => {
+            this.#clock.cancel(giveUp);
+            out(id);
+          };
+          const giveUp = this.#clock.after(maxHeldAckMs, () => {
+            if (connection.heldAck === held) connection.heldAck = undefined;
+            out(id);
+          });
+          connection.heldAck = held;
+          break;
+        }
+        default:
+          out();
+      }
+    }
+    release?.();
   }
 
   #errcode(why: BehaviourId): number {
@@ -1274,27 +1051,39 @@ export class World {
     return errcode !== 0 && typeof value === "number" && errcodeSwitches.has(name) ? value : errcode;
   }
 
-  #errmsg(why: BehaviourId, errcode: number, connection: Connection): string {
-    const { errmsg = "" } = behaviours[why];
-    if (!this.switches.errmsgSuffix) return errmsg;
-    return `${errmsg}, hint: [${this.#chance.digits(19)}], from ip: ${connection.address}, more info at https://open.work.weixin.qq.com/devtool/query?e=${errcode}`;
+  #errmsg(text: string, errcode: number, { address }: Connection): string {
+    if (!this.switches.errmsgSuffix) return text;
+    return `${text}, hint: [${this.#chance.digits(19)}], from ip: ${address}, more info at https://open.work.weixin.qq.com/devtool/query?e=${errcode}`;
   }
 
-  #out(
-    connection: Connection,
-    text: string,
-    about: Pick<LogEntry, "cmd" | "reqId"> & Partial<Pick<LogEntry, "acks" | "verdict" | "errcode">>,
-  ): void {
+  #out(connection: Connection, text: string, about: Partial<LogEntry>): void {
     if (connection.silent) return;
     connection.framesOut++;
     const entry = this.#log(connection, "out", text);
     if (entry) Object.assign(entry, about);
-    this.#effects.push({ type: "send", connection: connection.session.n, text });
+    const effect: WorldEffect = { type: "send", connection: connection.session.n, text };
+    if (this.#faults.size > 0) {
+      const occasion = { bot: connection.session.bot, cmd: about.acks ?? about.cmd };
+      for (const { id, fault } of this.#faults.take(this.#clock.transport, "frame", occasion)) {
+        if (entry) entry.fault = id;
+        effect.manner = { ...effect.manner, ...mannerOf(fault) };
+      }
+    }
+    this.#effects.push(effect);
   }
 
-  #logSocket(connection: Connection, text: string, why?: BehaviourId): void {
+  #reply(call: CallId, answer: Answer): void {
+    this.#effects.push({ type: "answer", call, answer });
+  }
+
+  #refuse(call: CallId, status: 404 | 422, detail: string): void {
+    this.#reply(call, { type: "refused", status, detail });
+  }
+
+  #logSocket(connection: Connection, text: string, why?: BehaviourId, fault?: string): void {
     const entry = this.#log(connection, "socket", text);
     if (entry && why) entry.verdict = why;
+    if (entry && fault !== undefined) entry.fault = fault;
   }
 
   #log(connection: Connection, dir: LogEntry["dir"], text: string): LogEntry | undefined {
@@ -1315,15 +1104,12 @@ export class World {
   }
 }
 
-const ok: Verdict = { why: "ok" };
+const none: readonly ArmedFault[] = [];
 
-const refusal = ({ refused, note }: Refused): Verdict =>
-  note === undefined ? { why: refused } : { why: refused, note };
-
-const judge = (entry: LogEntry, { why, note }: Verdict, errcode: number | undefined): void => {
+const judge = (entry: LogEntry, { why, note }: Verdict, errcode: number): void => {
   entry.verdict = why;
   if (note !== undefined) entry.note = note;
-  if (errcode !== undefined) entry.errcode = errcode;
+  if (errcode !== 0) entry.errcode = errcode;
 };
 
 const errcodeSwitches = new Set([
@@ -1334,8 +1120,48 @@ const errcodeSwitches = new Set([
   "sealedStream",
 ]);
 
+/** The text the server says with an errcode, as far as it is known. */
+const errmsgOf = (errcode: number): string =>
+  Object.values(behaviours).find((row) => row.errcode === errcode)?.errmsg ?? otherErrmsgs[errcode] ?? "unknown error";
+
+const otherErrmsgs: Partial<Record<number, string>> = {
+  40001: "invalid credential",
+  40013: "invalid corpid",
+  40201: "anti-spam check",
+  45002: "content size out of limit",
+  45033: "api concurrent out of limit",
+  93008: "not in the group",
+  93019: "invalid bot_id",
+  600039: "unsupported message type",
+};
+
+const mannerOf = (fault: Fault): Manner => {
+  switch (fault.kind) {
+    case "binary":
+      return { binary: true };
+    case "split":
+      return { split: fault.what };
+    case "slow":
+      return { bytesPerSecond: fault.bytesPerSecond };
+    default:
+      return {};
+  }
+};
+
+/** 1005 and 1006 say that there was no close frame, and 1015 that TLS failed: none of them can be sent. */
+const sendable = (code: number): number =>
+  (code >= 3000 && code < 5000) || (code >= 1000 && code < 1015 && ![1004, 1005, 1006].includes(code)) ? code : 1000;
+
 /** The real server delivers these from single chats only (GW-MSG-11). */
 const singleOnly = new Set(["image", "voice", "file", "video"]);
+
+const unreachable = (bot: Bot): string | undefined => {
+  if (bot.live) return bot.live.deaf ? "the connection is half-alive (a fault)" : undefined;
+  return bot.reason === null ? "the bot is offline" : `the bot is offline: ${bot.reason}`;
+};
+
+const destination = ({ live }: Bot): Destination | undefined =>
+  live && { connection: live.session.n, origin: live.origin };
 
 const newBot = ({ id, secret, name }: BotConfig, configured: boolean): Bot => ({
   id,
@@ -1347,9 +1173,8 @@ const newBot = ({ id, secret, name }: BotConfig, configured: boolean): Bot => ({
   reason: null,
   subscribes: [],
   throttledUntil: 0,
-  taskIds: new Set(),
-  unanswered: new Map(),
-  interactions: new Map(),
+  memory: new Memory(),
+  redeliveries: [],
 });
 
 const botView = ({ id, name, live, configured, subscribedAt, reason }: Bot): BotView => ({
@@ -1361,9 +1186,3 @@ const botView = ({ id, name, live, configured, subscribedAt, reason }: Bot): Bot
   subscribedAt: live ? subscribedAt : null,
   reason,
 });
-
-/** Cuts to so many bytes of UTF-8, on a character. */
-const truncate = (text: string, bytes: number): string => {
-  if (Buffer.byteLength(text) <= bytes) return text;
-  return new TextDecoder().decode(Buffer.from(text).subarray(0, bytes)).replace(/\uFFFD+$/, "");
-};

@@ -2,6 +2,7 @@
  * A world under virtual time with connections that a test drives by hand: no socket, no timer, no sleep.
  */
 import type { Frame } from "./wire.ts";
+import { readFault } from "../src/faults.ts";
 import { World, type Answer, type WorldEffect, type WorldInput, type WorldOptions } from "../src/world.ts";
 import type { LogEntry } from "../src/wirelog.ts";
 
@@ -71,6 +72,15 @@ export class Bench {
       event: { eventtype, from: { userid: "zhangsan" }, ...more },
       call: ++this.#calls,
     });
+  }
+
+  /** Arms a fault by its spec; returns its id. */
+  arm(spec: string): string {
+    this.handle({ type: "arm", fault: readFault(spec), call: ++this.#calls });
+    const answer = this.lastAnswer;
+    const armed = answer.type === "armed" ? answer : this.answers.findLast(({ type }) => type === "armed");
+    if (armed?.type !== "armed") throw new Error(`${spec} was not armed`);
+    return armed.fault.id;
   }
 
   get lastAnswer(): Answer {

@@ -1,0 +1,575 @@
+/**
+ * What bots and users say to each other: callbacks with their req_ids, and everything a subscribed bot can answer.
+ *
+ * A *turn* is one callback: its req_id, whom it concerns, when it went out, what came of it. Whether a reply is good
+ * depends on its turn, on windows and quotas, and on what is in it; each refusal is the name of the behaviour that refuses.
+ * Which connection a frame came on matters in two places only (a req_id from an earlier connection, chunks in flight), so
+ * connections are numbers here.
+ *
+ * It sends nothing and answers nobody: verdicts and turns go back to the world, which owns acks and sockets.
+ */
+import { maxContentBytes, maxFeedbackIdBytes } from "@openws/protocol/frames";
+import type { BehaviourId } from "./behaviours.ts";
+import { bound, keepNewest } from "./bounded.ts";
+import { eventBody, messageBody, wordsOf, type Making, type UserEvent, type UserMessage } from "./callbacks.ts";
+import { refuseCard } from "./cards.ts";
+import type { Chance } from "./chance.ts";
+import { Chats, type BotItem, type Chat, type Via } from "./chats.ts";
+import type { Clock, Millis } from "./clock.ts";
+import { Media } from "./media.ts";
+import { readResponse, type Act, type Card, type Content, type Fields } from "./session.ts";
+import type { Switches } from "./switches.ts";
+import { Uploads, type Refused } from "./uploads.ts";
+
+/** What an ack says. */
+export interface Verdict {
+  readonly why: BehaviourId;
+  readonly note?: string;
+  readonly body?: Fields;
+  /** Runs when the ack is on its way: until then the frame counts as in flight. */
+  readonly sent?: () => void;
+}
+
+/** Acknowledged with 0. */
+export const ok: Verdict = { why: "ok" };
+
+/** A bot as conversations know it. */
+export interface Speaker {
+  readonly id: string;
+  readonly name: string;
+  readonly memory: Memory;
+}
+
+/** What is remembered for one bot. */
+export class Memory {
+  readonly taskIds = new Set<string>();
+  /** Delivered messages nobody answered, by msgid; kept only when they are to be redelivered. */
+  readonly unanswered = new Map<string, Turn>();
+  /** What each user has in interaction, by userid. */
+  readonly interactions = new Map<string, Turn[]>();
+}
+
+/** Where a callback goes: the connection's number, and how its client reaches us over HTTP. */
+export interface Destination {
+  readonly connection: number;
+  readonly origin: string;
+}
+
+/** One callback and what came of it. */
+export interface Turn {
+  readonly reqId: string;
+  readonly msgid: string;
+  readonly bot: Speaker;
+  /** Undefined for a message. */
+  readonly eventtype: string | undefined;
+  readonly chat: Chat | undefined;
+  /** World clock. */
+  readonly at: Millis;
+  readonly connection: number;
+  readonly body: Fields;
+  /** Shared by all deliveries of one message. */
+  readonly outcome: { answered: boolean };
+  streams: Map<string, Stream> | undefined;
+}
+
+interface Stream {
+  readonly item: BotItem;
+  /** World clock, of the first frame. */
+  readonly firstAt: Millis;
+  pendingAcks: number;
+}
+
+/** The commands that need a subscription. */
+export type Command = Exclude<Act, { type: "ignore" | "refuse" | "subscribe" | "ping" }>;
+
+/** What conversations borrow from the world. */
+export interface Ports {
+  readonly clock: Clock;
+  readonly chance: Chance;
+  readonly switches: () => Switches;
+  /** A message of a bot appeared or changed. */
+  readonly noticed: (chat: Chat, item: BotItem) => void;
+}
+
+const maxTurns = 50_000;
+const maxStreamsPerTurn = 100;
+const maxUnanswered = 100;
+const maxTaskIds = 10_000;
+const maxInteractingUsers = 50_000;
+const maxResponseUrls = 20_000;
+
+/** All conversations of all bots. */
+export class Conversations {
+  readonly chats = new Chats();
+  readonly media: Media;
+  readonly uploads: Uploads;
+  readonly #ports: Ports;
+  readonly #turns = new Map<string, Turn>();
+  readonly #responseUrls = new Map<string, { turn: Turn; used: boolean }>();
+  /** Chunks that are not acked yet, by connection. */
+  readonly #chunksInFlight = new Map<number, number>();
+  /** When req_ids that are too old are looked for again, world clock. */
+  #sweepAt: Millis = 0;
+
+  constructor(ports: Ports) {
+    this.#ports = ports;
+    this.media = new Media(ports.chance);
+    this.uploads = new Uploads(ports.chance, this.media);
+  }
+
+  /** How many req_ids still have a meaning. */
+  get turns(): number {
+    return this.#turns.size;
+  }
+
+  // -------------------------------------------------------------------------------------------------------------------
+  // From users to bots
+
+  /** A user speaks. Without a destination the message is shown as not delivered. Throws nothing: the caller validated it. */
+  say(bot: Speaker, message: UserMessage, to: Destination | undefined): Turn {
+    const { userid } = message.from;
+    const group = message.chattype === "group";
+    const chat = this.chats.at(bot.id, group ? "group" : "single", group ? message.chatid! : userid);
+    this.chats.spoke(chat, userid);
+    const turn = this.#open(bot, chat, undefined, message.msgid, to, (making) => messageBody(message, making));
+    const words = wordsOf(turn.body);
+    this.chats.add(chat, {
+      by: "user",
+      seq: this.chats.nextSeq(),
+      at: turn.at,
+      userid,
+      msgtype: message.msgtype,
+      msgid: turn.msgid,
+      reqId: turn.reqId,
+      delivered: to !== undefined,
+      ...(words === undefined ? {} : { content: words }),
+    });
+    if (!to) return turn;
+    const { maxInFlightPerUser, redeliverUnanswered } = this.#switches;
+    const { interactions, unanswered } = bot.memory;
+    if (maxInFlightPerUser > 0)
+      keepNewest(interactions, userid, [...(interactions.get(userid) ?? []), turn], maxInteractingUsers);
+    if (redeliverUnanswered) keepNewest(unanswered, turn.msgid, turn, maxUnanswered);
+    return turn;
+  }
+
+  /** A user does something. */
+  trigger(bot: Speaker, event: UserEvent, to: Destination | undefined): Turn {
+    const userid = event.from?.userid;
+    const group = event.chattype === "group";
+    const id = group ? event.chatid : userid;
+    const chat = id === undefined ? undefined : this.chats.at(bot.id, group ? "group" : "single", id);
+    const turn = this.#open(bot, chat, event.eventtype, event.msgid, to, (making) => eventBody(event, making, chat));
+    if (chat && userid !== undefined)
+      this.chats.add(chat, {
+        by: "user",
+        seq: this.chats.nextSeq(),
+        at: turn.at,
+        userid,
+        msgtype: "event",
+        eventtype: event.eventtype,
+        msgid: turn.msgid,
+        reqId: turn.reqId,
+        delivered: to !== undefined,
+      });
+    return turn;
+  }
+
+  /** The same message once more: the same msgid, under a new req_id unless the old one is asked for. */
+  again(turn: Turn, to: Destination, sameReqId: boolean): Turn {
+    const reqId = sameReqId ? turn.reqId : this.#ports.chance.id(24);
+    const repeated: Turn = { ...turn, reqId, connection: to.connection, streams: sameReqId ? turn.streams : undefined };
+    this.#remember(repeated);
+    return repeated;
+  }
+
+  /** The messages nobody answered, to be redelivered to a connection that subscribed. */
+  unanswered(bot: Speaker, to: Destination): Turn[] {
+    const { unanswered } = bot.memory;
+    const waiting = [...unanswered.values()].filter(({ outcome }) => !outcome.answered);
+    unanswered.clear();
+    return waiting.map((turn) => {
+      const repeated = this.again(turn, to, false);
+      unanswered.set(repeated.msgid, repeated);
+      return repeated;
+    });
+  }
+
+  /** How many messages a user has in interaction with a bot (GW-MSG-16). */
+  interacting(bot: Speaker, userid: string): number {
+    const { interactions } = bot.memory;
+    const since = this.#now - this.#switches.interactionMs;
+    const open = interactions.get(userid)?.filter(({ outcome, at }) => !outcome.answered && at > since) ?? [];
+    if (open.length > 0) interactions.set(userid, open);
+    else interactions.delete(userid);
+    return open.length;
+  }
+
+  /** Gives a turn the req_id of something else that is pending: what a fault asks for. */
+  rename(turn: Turn, reqId: string): Turn {
+    const renamed = { ...turn, reqId };
+    this.#turns.delete(turn.reqId);
+    this.#remember(renamed);
+    return renamed;
+  }
+
+  // -------------------------------------------------------------------------------------------------------------------
+  // From bots to users
+
+  /** Carries out a command of a subscribed connection. */
+  perform(bot: Speaker, connection: number, act: Command): Verdict {
+    switch (act.type) {
+      case "respond":
+        return this.#respond(bot, connection, act.reqId, act.content);
+      case "welcome":
+        return this.#welcome(bot, act.reqId, act.content);
+      case "update":
+        return this.#update(bot, act.reqId, act.card);
+      case "send":
+        return this.#send(bot, act);
+      case "upload-init": {
+        const made = this.uploads.init(this.#now, bot.id, act.plan, this.#switches);
+        return "refused" in made ? refusal(made) : { why: "ok", body: { upload_id: made.uploadId } };
+      }
+      case "upload-chunk":
+        return this.#chunk(bot, connection, act);
+      case "upload-finish":
+        return this.#finish(bot, act.uploadId);
+      case "mcp-config":
+        return { why: "mcp.unsupported" };
+      case "send-biz": {
+        const chat = this.#pushTarget(bot, act.chatid, act.chatType);
+        if ("refused" in chat) return refusal(chat);
+        this.#show(chat, "send", act.reqId, { kind: "text", content: "[authorisation card]" });
+        return ok;
+      }
+      case "enter-check":
+        return this.#turns.get(act.reqId)?.eventtype === "enter_check_update" ? ok : { why: "reply.invalid-req-id" };
+    }
+  }
+
+  /** A POST to a response_url: markdown or a card, once, within an hour (GW-PUSH-15). `expired` is errcode 60140. */
+  respondByUrl(code: string, body: unknown): Verdict | "expired" {
+    const url = this.#responseUrls.get(code);
+    if (!url || url.used || this.#now - url.turn.at > this.#switches.responseUrlLifeMs) return "expired";
+    const content = readResponse(body);
+    if ("why" in content) return content;
+    const refused = this.#inspect(url.turn.bot, content, undefined);
+    if (refused) return refusal(refused);
+    url.used = true;
+    answered(url.turn);
+    this.#show(url.turn.chat!, "response_url", url.turn.reqId, content);
+    return ok;
+  }
+
+  /** Streams that ran out of their life are marked as such for whoever looks. */
+  look(chat: Chat): void {
+    const before = this.#now - this.#switches.streamLifeMs;
+    for (const item of chat.items)
+      if (item.by === "bot" && item.kind === "stream" && !item.finished && item.at < before) item.expired = true;
+  }
+
+  /** A bot was removed: its req_ids mean nothing any more. */
+  forget(bot: Speaker): void {
+    for (const [reqId, turn] of this.#turns) if (turn.bot === bot) this.#turns.delete(reqId);
+  }
+
+  #respond(bot: Speaker, connection: number, reqId: string, content: Content): Verdict {
+    const turn = this.#turns.get(reqId);
+    if (!turn || turn.bot !== bot) return { why: "reply.invalid-req-id" };
+    if (turn.eventtype !== undefined) return { why: "reply.invalid-req-id", note: `the req_id of ${turn.eventtype}` };
+    if (this.#now - turn.at > this.#switches.replyWindowMs) return { why: "reply.expired" };
+    if (turn.connection !== connection && this.#switches.oldReqIdAfterReconnect === "refuse")
+      return { why: "reply.old-connection" };
+    const refused = this.#inspect(bot, content, undefined);
+    if (refused) return refusal(refused);
+    const chat = turn.chat!;
+    if (content.kind === "stream") return this.#stream(turn, chat, content);
+    if (!this.#allow(chat)) return { why: "quota.chat" };
+    answered(turn);
+    this.#show(chat, "respond", reqId, content);
+    return ok;
+  }
+
+  #stream(turn: Turn, chat: Chat, content: Content & { kind: "stream" }): Verdict {
+    const now = this.#now;
+    const switches = this.#switches;
+    let stream = turn.streams?.get(content.id);
+    if (stream) {
+      if (now - stream.firstAt > switches.streamLifeMs) return { why: "stream.expired" };
+      if (stream.item.finished && switches.sealedStream !== "accept") return { why: "stream.sealed" };
+      if (stream.pendingAcks > 0 && switches.concurrentStreamFrames !== "accept") return { why: "stream.conflict" };
+      if (switches.quotaCountsRefreshes && !this.#allow(chat)) return { why: "quota.chat" };
+    } else {
+      turn.streams ??= new Map();
+      if (turn.streams.size >= maxStreamsPerTurn) return { why: "stream.too-many" };
+      if (!this.#allow(chat)) return { why: "quota.chat" };
+      stream = { item: this.#item(chat, "respond", turn.reqId, content), firstAt: now, pendingAcks: 0 };
+      turn.streams.set(content.id, stream);
+    }
+    const { item } = stream;
+    item.frames++;
+    this.chats.grew(chat, content.content.length - (item.content?.length ?? 0));
+    item.content = content.content;
+    if (content.card) item.card = content.card;
+    if (content.finish) {
+      item.finished = true;
+      if (!visible.test(content.content)) item.spinner = true;
+      answered(turn);
+    }
+    this.#ports.noticed(chat, item);
+    const open = stream;
+    open.pendingAcks++;
+    return {
+      why: "ok",
+      sent: () => {
+        open.pendingAcks--;
+      },
+    };
+  }
+
+  #welcome(bot: Speaker, reqId: string, content: Content): Verdict {
+    const turn = this.#eventTurn(bot, reqId, "enter_chat");
+    if ("why" in turn) return turn;
+    const refused = this.#inspect(bot, content, undefined);
+    if (refused) return refusal(refused);
+    const chat = turn.chat!;
+    if (!this.#allow(chat)) return { why: "quota.chat" };
+    turn.outcome.answered = true;
+    this.#show(chat, "welcome", reqId, content);
+    return ok;
+  }
+
+  #update(bot: Speaker, reqId: string, card: Card): Verdict {
+    const turn = this.#eventTurn(bot, reqId, "template_card_event");
+    if ("why" in turn) return turn;
+    const taskId = card["task_id"];
+    const refused = this.#inspect(bot, { kind: "template_card", card }, taskId);
+    if (refused) return refusal(refused);
+    turn.outcome.answered = true;
+    const chat = turn.chat!;
+    const shown = chat.items.findLast((item) => item.by === "bot" && item.via !== "update" && item.task_id === taskId);
+    if (shown?.by === "bot") shown.card = card;
+    this.#show(chat, "update", reqId, { kind: "template_card", card });
+    return ok;
+  }
+
+  #send(bot: Speaker, act: Act & { type: "send" }): Verdict {
+    const chat = this.#pushTarget(bot, act.chatid, act.chatType);
+    if ("refused" in chat) return refusal(chat);
+    const refused = this.#inspect(bot, act.content, undefined);
+    if (refused) return refusal(refused);
+    if (!this.#allow(chat)) return { why: "quota.chat" };
+    this.#show(chat, "send", act.reqId, act.content);
+    // A push answers whatever is open in its chat.
+    for (const userid of chat.users)
+      for (const turn of bot.memory.interactions.get(userid) ?? []) if (turn.chat === chat) answered(turn);
+    return ok;
+  }
+
+  #chunk(bot: Speaker, connection: number, act: Act & { type: "upload-chunk" }): Verdict {
+    const flying = this.#chunksInFlight.get(connection) ?? 0;
+    if (this.#switches.chunkOverload && flying >= 4) return { why: "upload.overload" };
+    const taken = this.uploads.chunk(this.#now, bot.id, act.uploadId, act.index, act.data, this.#switches);
+    if ("refused" in taken) return refusal(taken);
+    this.#chunksInFlight.set(connection, flying + 1);
+    const sent = (): void => {
+      const left = this.#chunksInFlight.get(connection)! - 1;
+      if (left > 0) this.#chunksInFlight.set(connection, left);
+      else this.#chunksInFlight.delete(connection);
+    };
+    return { why: taken.repeated ? "upload.repeated-chunk" : "ok", sent };
+  }
+
+  #finish(bot: Speaker, uploadId: string): Verdict {
+    const made = this.uploads.finish(this.#now, bot.id, uploadId, this.#switches);
+    if ("refused" in made) return refusal(made);
+    const seconds = Math.floor(made.createdAt / 1000);
+    const createdAt = this.#switches.createdAt === "string" ? String(seconds) : seconds;
+    return { why: "ok", body: { type: made.kind, media_id: made.mediaId, created_at: createdAt } };
+  }
+
+  /** The turn of an event that still takes its one answer, or why there is none (GW-EVENT-3, GW-EVENT-19, GW-EVENT-20). */
+  #eventTurn(bot: Speaker, reqId: string, eventtype: string): Turn | Verdict {
+    const turn = this.#turns.get(reqId);
+    if (!turn || turn.bot !== bot) return { why: "reply.invalid-req-id" };
+    if (turn.eventtype !== eventtype)
+      return { why: "reply.invalid-req-id", note: `the req_id of ${turn.eventtype ?? "a message"}` };
+    if (turn.outcome.answered) return { why: "reply.invalid-req-id", note: "this event was answered before" };
+    if (this.#now - turn.at > this.#switches.eventWindowMs) return { why: "reply.late-event" };
+    return turn;
+  }
+
+  /** Which chat a push goes to: 0 means the group first, then the user (GW-PUSH-2). */
+  #pushTarget(bot: Speaker, chatid: string, chatType: number): Chat | Refused {
+    const { chats } = this;
+    if (chatType !== 1 && chats.known(bot.id, "group", chatid)) return chats.at(bot.id, "group", chatid);
+    if (chatType !== 2 && chats.known(bot.id, "single", chatid)) return chats.at(bot.id, "single", chatid);
+    if (!this.#switches.chatPrecondition) return chats.at(bot.id, chatType === 2 ? "group" : "single", chatid);
+    return chatType !== 1 && chats.groupExists(chatid)
+      ? { refused: "send.not-in-group" }
+      : { refused: "send.bad-chatid" };
+  }
+
+  /** Why a message cannot be shown, whatever the chat. An update repeats its card's task_id: `sameTaskId`. */
+  #inspect(bot: Speaker, content: Content, sameTaskId: unknown): Refused | undefined {
+    if ("content" in content && content.content.length * 3 > maxContentBytes) {
+      const bytes = Buffer.byteLength(content.content);
+      if (bytes > maxContentBytes) return { refused: "reply.too-long", note: `${bytes} bytes` };
+    }
+    const feedback = "feedbackId" in content ? content.feedbackId : undefined;
+    if (feedback !== undefined && Buffer.byteLength(feedback) > maxFeedbackIdBytes)
+      return { refused: "frame.bad-body", note: "feedback.id is longer than 256 bytes" };
+    if ("mediaId" in content)
+      return this.media.uploaded(this.#now, bot.id, content.mediaId, this.#switches)
+        ? undefined
+        : { refused: "media.unknown" };
+    const card = content.kind === "template_card" || content.kind === "stream" ? content.card : undefined;
+    if (!card) return undefined;
+    const refused = this.#switches.cardCheck ? refuseCard(card) : undefined;
+    if (refused) return refused;
+    const taskId = card["task_id"];
+    if (typeof taskId !== "string" || taskId === sameTaskId) return undefined;
+    const { taskIds } = bot.memory;
+    if (this.#switches.uniqueTaskId && taskIds.has(taskId))
+      return { refused: "card.task-id-used", note: `task_id ${taskId}` };
+    taskIds.add(taskId);
+    bound(taskIds, maxTaskIds);
+    return undefined;
+  }
+
+  #allow(chat: Chat): boolean {
+    return !this.#switches.quota || chat.quota.take(this.#now);
+  }
+
+  #show(chat: Chat, via: Via, reqId: string, content: Content): void {
+    const item = this.#item(chat, via, reqId, content);
+    item.frames = 1;
+    this.#ports.noticed(chat, item);
+  }
+
+  #item(chat: Chat, via: Via, reqId: string, content: Content): BotItem {
+    const card = "card" in content ? content.card : undefined;
+    const taskId = card?.["task_id"];
+    const feedback = "feedbackId" in content ? content.feedbackId : undefined;
+    const thumbs = feedback !== undefined && (!this.#switches.traceFeedbackOnly || feedback.startsWith("trace_"));
+    const item: BotItem = {
+      by: "bot",
+      seq: this.chats.nextSeq(),
+      at: this.#now,
+      via,
+      kind: content.kind,
+      reqId,
+      finished: content.kind !== "stream",
+      frames: 0,
+      ...(content.kind === "stream"
+        ? { streamId: content.id }
+        : "content" in content
+          ? { content: content.content }
+          : {}),
+      ...(card ? { card } : {}),
+      ...(typeof taskId === "string" ? { task_id: taskId } : {}),
+      ...("mediaId" in content
+        ? { mediaId: content.mediaId, filename: this.media.shown(content.mediaId)?.filename ?? "" }
+        : {}),
+      // The app cuts what is longer (GW-UPLOAD-19).
+      ...("title" in content && content.title !== undefined ? { title: cut(content.title, 64) } : {}),
+      ...("description" in content && content.description !== undefined
+        ? { description: cut(content.description, 512) }
+        : {}),
+      ...(thumbs ? { feedbackId: feedback } : {}),
+    };
+    this.chats.add(chat, item);
+    return item;
+  }
+
+  // -------------------------------------------------------------------------------------------------------------------
+  // Turns
+
+  /** Makes a callback. It has a meaning only when it has a destination. */
+  #open(
+    bot: Speaker,
+    chat: Chat | undefined,
+    eventtype: string | undefined,
+    msgid: string | undefined,
+    to: Destination | undefined,
+    compose: (making: Making) => Fields,
+  ): Turn {
+    const now = this.#now;
+    const { chance } = this.#ports;
+    const switches = this.#switches;
+    const origin = to?.origin ?? "http://127.0.0.1";
+    const answerable = chat !== undefined && (eventtype === undefined || eventtype === "template_card_event");
+    const responseCode = switches.responseUrl && answerable ? chance.id(43) : undefined;
+    const body = compose({
+      bot,
+      now,
+      origin,
+      msgid: msgid ?? newMsgid(chance),
+      createTime: switches.messageCreateTime,
+      responseUrl:
+        responseCode === undefined ? undefined : `${origin}/cgi-bin/aibot/response?response_code=${responseCode}`,
+      offer: (file) => this.media.offer(now, file, switches),
+    });
+    const turn: Turn = {
+      reqId: chance.id(24),
+      msgid: body["msgid"] as string,
+      bot,
+      eventtype,
+      chat,
+      at: now,
+      connection: to?.connection ?? 0,
+      body,
+      outcome: { answered: false },
+      streams: undefined,
+    };
+    if (!to) return turn;
+    this.#remember(turn);
+    if (responseCode !== undefined)
+      keepNewest(this.#responseUrls, responseCode, { turn, used: false }, maxResponseUrls);
+    return turn;
+  }
+
+  /** Keeps a req_id for twice its window, so that a late reply is told from an invented one. */
+  #remember(turn: Turn): void {
+    this.#turns.set(turn.reqId, turn);
+    bound(this.#turns, maxTurns);
+    if (this.#now < this.#sweepAt) return;
+    this.#sweepAt = this.#now + 60_000;
+    const before = this.#now - 2 * this.#switches.replyWindowMs;
+    for (const [reqId, { at }] of this.#turns) {
+      if (at >= before) break;
+      this.#turns.delete(reqId);
+    }
+  }
+
+  get #now(): Millis {
+    return this.#ports.clock.world;
+  }
+
+  get #switches(): Switches {
+    return this.#ports.switches();
+  }
+}
+
+/** Somebody answered: the message is no longer in interaction, nor to be redelivered. */
+const answered = (turn: Turn): void => {
+  turn.outcome.answered = true;
+  turn.bot.memory.unanswered.delete(turn.msgid);
+};
+
+/** Anything but white space and characters of no width. */
+const visible = /[^\s\u200B-\u200D\u2060\uFEFF]/;
+
+/** Long, base64-like, with what base64 may hold: `/` and `=`. */
+const newMsgid = (chance: Chance): string => `CAIQ${chance.id(18)}/${chance.id(20)}=`;
+
+/** The verdict of a refusal. */
+export const refusal = ({ refused, note }: Refused): Verdict =>
+  note === undefined ? { why: refused } : { why: refused, note };
+
+/** Cuts to so many bytes of UTF-8, on a character. */
+const cut = (text: string, bytes: number): string => {
+  if (Buffer.byteLength(text) <= bytes) return text;
+  return new TextDecoder().decode(Buffer.from(text).subarray(0, bytes)).replace(/\uFFFD+$/, "");
+};
