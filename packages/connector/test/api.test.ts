@@ -14,12 +14,11 @@ const kicked: BotState = { ...ready, connection: "kicked", socket: false, subscr
 
 const bot = (id: string, state: BotState): Bot => ({ id, name: "Name", state }) as Bot;
 
-// oxlint-disable-next-line typescript/no-explicit-any -- a test looks into any answer
 async function get(
   bots: Bot[],
   path: string,
   init?: RequestInit,
-): Promise<{ status: number; type: string; body: any }> {
+): Promise<{ status: number; type: string; body: unknown }> {
   const response = await createApi(bots).request(path, init);
   return {
     status: response.status,

@@ -1,15 +1,26 @@
+import { once } from "node:events";
 import { describe, expect, test } from "vitest";
 import { UsageError } from "@openws/protocol";
+import type { TemplateCard } from "@openws/protocol";
 import { type Bot, type BotEvent, type BotOptions, createBot, rememberedMsgids } from "../src/bot.ts";
 import { reply } from "../src/reply.ts";
-import { type FakeSocket, VirtualGateway, VirtualRuntime, callback, happening, quiet } from "./virtual.ts";
+import {
+  type FakeSocket,
+  VirtualGateway,
+  VirtualRuntime,
+  callback,
+  happening,
+  never,
+  pause,
+  quiet,
+} from "./virtual.ts";
 
 interface Line {
   readonly runtime: VirtualRuntime;
   readonly bot: Bot;
   readonly events: BotEvent[];
   /** The events of one type. */
-  of<Type extends BotEvent["type"]>(type: Type): Extract<BotEvent, { type: Type }>[];
+  readonly of: <Type extends BotEvent["type"]>(type: Type) => Extract<BotEvent, { type: Type }>[];
 }
 
 function setUp(options: Partial<BotOptions> = {}): Line {
@@ -38,15 +49,15 @@ async function subscribed(options: Partial<BotOptions> = {}): Promise<Line & { s
 function bubbles(socket: FakeSocket): [string, boolean][] {
   return socket
     .of("aibot_respond_msg")
-    .map(({ body }) => [body.stream?.content ?? body.markdown?.content, body.stream?.finish ?? true]);
+    .map(({ body }) => [body.stream?.content ?? body.markdown?.content ?? "", body.stream?.finish ?? true]);
 }
 
-const card = {
+const card: TemplateCard = {
   card_type: "button_interaction",
   main_title: { title: "t" },
   button_list: [{ text: "b", key: "k" }],
   task_id: "t1",
-} as const;
+};
 
 describe("answers", () => {
   test("a string is one finished frame under the message's req_id", async () => {
@@ -79,7 +90,7 @@ describe("answers", () => {
       ["one two three", false],
       ["one two three", true],
     ]);
-    expect(new Set(socket.of("aibot_respond_msg").map(({ body }) => body.stream.id)).size).toBe(1);
+    expect(new Set(socket.of("aibot_respond_msg").map(({ body }) => body.stream?.id)).size).toBe(1);
   });
 
   test("a plain generator, an array and a stream are iterables too", async () => {
@@ -131,7 +142,9 @@ describe("answers", () => {
     for (let at = 0; at < 4; at++) await quiet();
     const frames = socket.of("aibot_respond_msg");
     expect(frames.every(({ headers }) => headers.req_id === "R")).toBe(true);
-    const seen = frames.map(({ body }) => body.template_card?.task_id ?? `${body.stream.content}${body.stream.finish}`);
+    const seen = frames.map(
+      ({ body }) => body.template_card?.task_id ?? `${body.stream!.content}${body.stream!.finish}`,
+    );
     expect(seen.filter((each) => each !== "beforefalse" && each !== "afterfalse")).toEqual([
       "beforetrue",
       "t1",
@@ -185,7 +198,7 @@ describe("answers", () => {
     ],
     ["returns what is no answer", () => 42 as never],
     ["yields what is no answer", () => [{ what: 1 } as never]],
-    ["returns a card that the gateway would refuse", () => reply.card({ ...card, button_list: [] } as never)],
+    ["returns a card that the gateway would refuse", () => reply.card({ ...card, button_list: [] })],
   ] as [string, () => never][])("a handler that %s is told, and the user gets a sentence", async ([, handler]) => {
     const { bot, socket, of } = await subscribed({ texts: { failed: "sorry" } });
     bot.on("text", handler);
@@ -213,7 +226,7 @@ describe("answers", () => {
 
   test("a handler that hangs is ended for the user, and its chat goes on", async () => {
     const { bot, socket, runtime, of } = await subscribed({ handlerMs: 60_000, texts: { expired: "too long" } });
-    bot.on("text", ({ text }) => (text === "hang" ? new Promise<string>(() => undefined) : text));
+    bot.on("text", ({ text }) => (text === "hang" ? never<string>() : text));
     socket.receive(callback("hang"));
     socket.receive(callback("next"));
     await runtime.advance(59_999);
@@ -230,7 +243,7 @@ describe("answers", () => {
     const { bot, socket, runtime } = await subscribed({ handlerMs: 60_000, texts: { expired: "too long" } });
     bot.on("text", async function* () {
       yield "half";
-      await new Promise(() => undefined);
+      await never();
     });
     socket.receive(callback("hi"));
     await runtime.advance(60_001);
@@ -239,24 +252,25 @@ describe("answers", () => {
 
   test("the placeholder is shown when a handler is silent, and gives way to the first word", async () => {
     const { bot, socket, runtime } = await subscribed({ placeholder: "thinking…", placeholderMs: 500 });
-    let answer: ((text: string) => void) | undefined;
-    bot.on("text", () => new Promise<string>((resolve) => (answer = resolve)));
+    const { promise, resolve } = Promise.withResolvers<string>();
+    bot.on("text", () => promise);
     socket.receive(callback("hi"));
     await runtime.advance(499);
     expect(bubbles(socket)).toEqual([]);
     await runtime.advance(1);
     expect(bubbles(socket)).toEqual([["thinking…", false]]);
-    answer!("done");
+    resolve("done");
     await quiet();
     expect(bubbles(socket).at(-1)).toEqual(["done", true]);
-    expect(new Set(socket.of("aibot_respond_msg").map(({ body }) => body.stream.id)).size).toBe(1);
+    expect(new Set(socket.of("aibot_respond_msg").map(({ body }) => body.stream?.id)).size).toBe(1);
   });
 
   test("a quick answer never shows the placeholder, a failed one takes its place", async () => {
     const { bot, socket, runtime } = await subscribed({ placeholder: "thinking…", texts: { failed: "sorry" } });
-    bot.on("text", ({ text }) => {
+    bot.on("text", async ({ text }) => {
       if (text === "quick") return "done";
-      return new Promise<string>((_, reject) => runtime.wakeAt(runtime.now() + 2_000, () => reject(new Error("x"))));
+      await pause(runtime, 2_000);
+      throw new Error("x");
     });
     socket.receive(callback("quick"));
     await runtime.advance(5_000);
@@ -294,17 +308,17 @@ describe("answers", () => {
 
   test("a drop in the middle: the answer is finished after the reconnect", async () => {
     const { bot, socket, runtime } = await subscribed();
-    let more: (() => void) | undefined;
+    const { promise, resolve } = Promise.withResolvers<undefined>();
     bot.on("text", async function* () {
       yield "one";
-      await new Promise<void>((resolve) => (more = resolve));
+      await promise;
       yield " two";
     });
     socket.receive(callback("hi", {}, "R"));
     await quiet();
     expect(bubbles(socket)).toEqual([["one", false]]);
     socket.close();
-    more!();
+    resolve(undefined);
     await runtime.advance(1_500);
     const next = await runtime.subscribe();
     next.acknowledge();
@@ -330,7 +344,7 @@ describe("answers", () => {
     bot.on("text", async function* () {
       for (let at = 1; at <= 300; at++) {
         yield `${at} `;
-        await new Promise<void>((resolve) => runtime.wakeAt(runtime.now() + 200, resolve));
+        await pause(runtime, 200);
       }
     });
     void bot.start();
@@ -354,7 +368,7 @@ describe("answers", () => {
     bot.on("text", async function* () {
       for (let minute = 1; minute <= 15; minute++) {
         yield `minute ${minute}\n`;
-        await new Promise<void>((resolve) => runtime.wakeAt(runtime.now() + 60_000, resolve));
+        await pause(runtime, 60_000);
       }
     });
     void bot.start();
@@ -372,10 +386,10 @@ describe("turns", () => {
   test("messages of one chat are handled in order, chats in parallel", async () => {
     const { bot, socket } = await subscribed();
     const order: string[] = [];
-    const wait: Record<string, () => void> = {};
+    const { promise, resolve } = Promise.withResolvers<undefined>();
     bot.on("text", async ({ text }) => {
       order.push(text);
-      await new Promise<void>((resolve) => (wait[text] = resolve));
+      await promise;
       return text;
     });
     for (const text of ["a1", "a2"]) socket.receive(callback(text));
@@ -384,7 +398,7 @@ describe("turns", () => {
     socket.receive(callback("g1", { chattype: "group", chatid: "lily" }));
     await quiet();
     expect(order).toEqual(["a1", "b1", "g1"]);
-    wait["a1"]!();
+    resolve(undefined);
     await quiet();
     expect(order).toEqual(["a1", "b1", "g1", "a2"]);
   });
@@ -395,7 +409,7 @@ describe("turns", () => {
     bot.on("text", async function* ({ text, signal }) {
       signal.addEventListener("abort", () => (aborted = true));
       yield text;
-      if (text === "old") await new Promise(() => undefined);
+      if (text === "old") await never();
     });
     socket.receive(callback("old", {}, "R1"));
     await quiet();
@@ -412,18 +426,18 @@ describe("turns", () => {
 
   test("what a handler says after it was cut off is not shown and does no harm", async () => {
     const { bot, socket, of } = await subscribed({ whenBusy: "replace" });
-    let goOn: (() => void) | undefined;
+    const { promise, resolve } = Promise.withResolvers<undefined>();
     bot.on("text", async function* ({ text }) {
       yield text;
       if (text !== "old") return;
-      await new Promise<void>((resolve) => (goOn = resolve));
+      await promise;
       yield "too late";
     });
     socket.receive(callback("old", {}, "R1"));
     await quiet();
     socket.receive(callback("new", {}, "R2"));
     await quiet();
-    goOn!();
+    resolve(undefined);
     await quiet();
     expect(socket.sent.join()).not.toContain("too late");
     expect(of("handler-failed")).toEqual([]);
@@ -431,7 +445,7 @@ describe("turns", () => {
 
   test("drop: a message that comes while its chat is busy is told as dropped", async () => {
     const { bot, socket, of } = await subscribed({ whenBusy: "drop" });
-    bot.on("text", () => new Promise<string>(() => undefined));
+    bot.on("text", () => never<string>());
     socket.receive(callback("1", {}, "R1"));
     socket.receive(callback("2", {}, "R2"));
     expect(of("dropped")).toEqual([{ type: "dropped", reqId: "R2", why: "busy" }]);
@@ -439,11 +453,11 @@ describe("turns", () => {
 
   test("a handler that takes a minute holds up neither pings nor other chats", async () => {
     const { bot, socket, runtime } = await subscribed();
-    bot.on("text", ({ text }) =>
-      text === "slow"
-        ? new Promise<string>((resolve) => runtime.wakeAt(runtime.now() + 60_000, () => resolve("slow done")))
-        : text,
-    );
+    bot.on("text", async ({ text }) => {
+      if (text !== "slow") return text;
+      await pause(runtime, 60_000);
+      return "slow done";
+    });
     socket.receive(callback("slow"));
     await runtime.advance(45_000);
     socket.receive(callback("quick", { from: { userid: "tom" } }));
@@ -476,14 +490,14 @@ describe("events", () => {
     });
     socket.receive(happening("enter_chat"));
     await quiet();
-    expect(socket.of("aibot_respond_welcome_msg").map(({ body }) => body.text.content)).toEqual(["welcome"]);
+    expect(socket.of("aibot_respond_welcome_msg").map(({ body }) => body.text!.content)).toEqual(["welcome"]);
   });
 
   test("a clicked card is replaced by the handler's card, within five seconds; later it is pushed", async () => {
     const { bot, socket, runtime } = await subscribed();
     bot.on("template_card_event", async ({ body }) => {
       const { event_key } = body.event.template_card_event;
-      if (event_key === "late") await new Promise<void>((resolve) => runtime.wakeAt(runtime.now() + 5_000, resolve));
+      if (event_key === "late") await pause(runtime, 5_000);
       return reply.card(card);
     });
     const click = (event_key: string) => ({ template_card_event: { event_key, task_id: "t1" } });
@@ -529,7 +543,7 @@ describe("events", () => {
 
   test("an event does not wait for the messages of its chat", async () => {
     const { bot, socket } = await subscribed();
-    bot.on("text", () => new Promise<string>(() => undefined));
+    bot.on("text", () => never<string>());
     bot.on("enter_chat", () => "welcome");
     socket.receive(callback("hi"));
     socket.receive(happening("enter_chat"));
@@ -630,7 +644,7 @@ describe("push", () => {
   test.for([
     ["no target", { userid: "" }, "hi"],
     ["no text", { userid: "lily" }, " \u200b"],
-    ["a card without buttons", { userid: "lily" }, reply.card({ ...card, button_list: [] } as never)],
+    ["a card without buttons", { userid: "lily" }, reply.card({ ...card, button_list: [] })],
     ["a msgtype that cannot be pushed", { userid: "lily" }, reply.raw({ msgtype: "text", text: { content: "x" } })],
   ] as const)("%s is a mistake of the caller's", async ([, to, message]) => {
     const { bot, socket } = await subscribed();
@@ -691,7 +705,7 @@ describe("state", () => {
     bot.on("text", async function* ({ signal }) {
       signal.addEventListener("abort", () => (aborted = true));
       yield "half";
-      await new Promise(() => undefined);
+      await never();
     });
     socket.receive(callback("hi", {}, "R"));
     await quiet();
@@ -732,7 +746,7 @@ describe("stop", () => {
     const { bot, socket, runtime } = await subscribed();
     bot.on("text", async function* ({ signal }) {
       yield "half";
-      await new Promise((resolve) => signal.addEventListener("abort", resolve));
+      await once(signal, "abort");
       yield " not this";
     });
     socket.receive(callback("hi"));

@@ -52,7 +52,7 @@ export async function run(args: readonly string[], env: NodeJS.ProcessEnv = {}):
 export async function serve(args: readonly string[], env: NodeJS.ProcessEnv): Promise<Running> {
   const all = ["serve", "--echo", "--json", "--listen", "127.0.0.1:0", ...args];
   const { child, said, ended } = start(all, env);
-  const line = once(createInterface({ input: child.stdout! }), "line");
+  const line = once(createInterface({ input: child.stdout }), "line");
   const first = await Promise.race([line, ended]);
   if (!Array.isArray(first)) throw new Error(`it ended with ${first}: ${said.stderr}`);
   const { url } = JSON.parse(first[0] as string) as { url: string };

@@ -6,9 +6,18 @@ import { World } from "@openws/mock-gateway/world";
 import type { Answer, Told, WorldEffect, WorldInput, WorldOptions } from "@openws/mock-gateway/world";
 import type { Runtime, Socket, SocketEvents } from "../src/runtime.ts";
 
-/** A frame as a test reads it. */
-// oxlint-disable-next-line typescript/no-explicit-any -- tests look into frames of every kind
-export type Frame = { cmd?: string; headers: { req_id: string }; body?: any; errcode?: number; errmsg?: string };
+/** A frame as a test reads it: what of a body a test has looked at so far. */
+export interface Frame {
+  readonly cmd?: string;
+  readonly headers: { readonly req_id: string };
+  readonly body: {
+    readonly stream?: { readonly id: string; readonly finish: boolean; readonly content: string };
+    readonly markdown?: { readonly content: string };
+    readonly text?: { readonly content: string };
+    readonly template_card?: { readonly task_id: string };
+    readonly [member: string]: unknown;
+  };
+}
 
 /** A socket that a test answers for. */
 export class FakeSocket implements Socket {
@@ -140,6 +149,18 @@ export function quiet(): Promise<void> {
   return new Promise((resolve) => {
     setImmediate(resolve);
   });
+}
+
+/** Waits in virtual time. */
+export function pause(runtime: Runtime, ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    runtime.wakeAt(runtime.now() + ms, resolve);
+  });
+}
+
+/** A promise that a handler waits for in vain. */
+export function never<Value = never>(): Promise<Value> {
+  return Promise.withResolvers<Value>().promise;
 }
 
 let messages = 0;
