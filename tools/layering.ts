@@ -49,6 +49,16 @@ const SUITE = "the suite judges any client: it may know the frames and the mock,
 const CLIENT = "the client knows the protocol; only its testee knows the suite, and that by type alone";
 const PURE = "only main.*, runtime.*, server, cli, testee and adapters touch a runtime or its packages";
 
+/** What all of the mock's files may import. */
+const REFEREE_MAY = [
+  "@openws/protocol/frames",
+  "@openws/protocol/cards",
+  "@openws/protocol/errors",
+  "zod",
+  "hono",
+  "hono/*",
+];
+
 const ROOMS: readonly Room[] = [
   {
     files: /^protocol\/src\//,
@@ -61,8 +71,20 @@ const ROOMS: readonly Room[] = [
     because: "the console is a page in a browser that speaks to the API alone",
   },
   {
+    // These read files of their own package: its version, its page.
+    files: /^mock-gateway\/src\/(?:index|admin)\.ts$/,
+    may: [...REFEREE_MAY, "node:fs", "node:fs/promises"],
+    because: REFEREE,
+  },
+  {
+    // The MD5 of an upload is a function of its bytes, and the mock runs on Node alone.
+    files: /^mock-gateway\/src\/uploads\.ts$/,
+    may: [...REFEREE_MAY, "node:crypto"],
+    because: REFEREE,
+  },
+  {
     files: /^mock-gateway\/src\//,
-    may: ["@openws/protocol/frames", "@openws/protocol/cards", "@openws/protocol/errors", "zod", "hono", "hono/*"],
+    may: REFEREE_MAY,
     because: REFEREE,
   },
   {

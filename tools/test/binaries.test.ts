@@ -34,8 +34,11 @@ describe.for(["mock-gateway", "connector", "conformance"])("%s", { timeout: 20_0
     expect(stdout).toContain("--version");
   });
 
-  test("--version prints the package's version and exits 0", async () => {
-    expect(await run(script, "--version")).toEqual({ code: 0, stdout: `${name} ${manifest.version}\n`, stderr: "" });
+  test("--version prints one line that ends in the package's version, and exits 0", async () => {
+    const { code, stdout, stderr } = await run(script, "--version");
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(stdout).toMatch(/^[^\n]+\n$/);
+    expect(stdout.trim().split(" ").at(-1)).toBe(manifest.version);
   });
 
   test.for([["--no-such-option"], ["no-such-command"]])("%s is named on stderr and exits 2", async (args) => {
