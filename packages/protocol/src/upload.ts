@@ -494,15 +494,17 @@ export class Upload {
     }
   }
 
-  #arrived({ sentAt }: Flight, index: number, effects: UploadEffect[]): void {
+  #arrived({ sentAt, depth }: Flight, index: number, effects: UploadEffect[]): void {
     const s = this.#s;
     s.ackedBytes += this.#bytesOf(index);
     effects.push({ type: "progress", ackedBytes: s.ackedBytes, totalBytes: this.#plan.sizeBytes });
     const tookMs = s.now - sentAt;
     s.fastestMs = Math.min(s.fastestMs ?? tookMs, tookMs);
-    // As long as an ack is about as quick as the quickest one, the line is not full and more of it can be used: three
-    // times as much with each round trip. On a slow line acks come later the more is under way, and nothing grows.
-    if (tookMs <= 2 * s.fastestMs + 100) s.window = Math.max(s.window, Math.min(s.window + 2, s.ceiling));
+    // As long as an ack is about as quick as the quickest one, the line is not full and more of it can be used: up to
+    // three times of what just went well. On a slow line acks come later the more is under way, and nothing grows.
+    if (tookMs <= 2 * s.fastestMs + 100) {
+      s.window = Math.max(s.window, Math.min(s.window + 2, s.ceiling, 3 * depth));
+    }
   }
 
   #refused(flight: Flight, { errcode, errmsg }: { errcode: number; errmsg: string }, effects: UploadEffect[]): void {
