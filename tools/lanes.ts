@@ -5,6 +5,7 @@
 /** What a lane is for, by its name. */
 export const LANES: Readonly<Record<string, string>> = {
   line: "a silent drop and a kick with the connector's own durations: two minutes of waiting",
+  pack: "the packages as they would be published, installed by npm: needs the registry and half a minute",
   python: "bots on three Python libraries against the mock: needs Python 3, its package index and a minute",
   rust: "a bot on a Rust library against the mock: needs cargo, and minutes to build it the first time",
 };

@@ -73,6 +73,12 @@ function end(code: number): void {
 process.on("SIGINT", () => end(0));
 process.on("SIGTERM", () => end(0));
 
+// The shell in which npm runs a script dies of SIGTERM without passing it on; whoever ends `npm start` means all of it.
+const parent = process.ppid;
+setInterval(() => {
+  if (process.ppid !== parent) end(0);
+}, 500).unref();
+
 try {
   const gateway = await run("packages/mock-gateway/src/cli.ts", [
     "--json",
