@@ -80,6 +80,14 @@ export interface Shown {
   readonly streamId?: string | undefined;
 }
 
+/** What stands in the text of answer `n` at its piece `piece`, and nowhere else; all are equally long, or nearly. */
+export function markOf(n: number, piece: number): string {
+  return `#${String(n).padStart(2, "0")}.${piece}#`;
+}
+
+/** All such marks in a text. */
+export const marks = /#\d+\.\d+#/g;
+
 /** The members of a JSON object, without any belief about them. */
 export type Json = Readonly<Record<string, unknown>>;
 

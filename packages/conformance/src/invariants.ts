@@ -8,7 +8,7 @@
  * Numbers come from the requirements in spec/requirements.yaml; where our core promises more than the gateway asks for
  * (a silent drop is noticed within 50 s, where 100 s are allowed), the promise is what is held.
  */
-import { json, object } from "./history.ts";
+import { json, markOf, marks, object } from "./history.ts";
 import type { Frame, Happening, History, Json, Millis, Settled } from "./history.ts";
 
 /** A breach: which invariant, when, and what was seen. */
@@ -302,6 +302,12 @@ const stableMs = 60_000;
 const readyAgainMs = 65_000;
 const throttledMs = 450_000;
 
+/** How long to stay away after a subscribe was refused with one of these: for ever, or for 30 s. */
+const leastAfter: ReadonlyMap<number, Millis> = new Map([
+  ...[853000, 93019, 40001, 40013].map((errcode) => [errcode, Infinity] as const),
+  ...[45009, 45033].map((errcode) => [errcode, 30_000] as const),
+]);
+
 function breach(id: string, at: Millis, message: string): Breach {
   return { id, at, message };
 }
@@ -419,6 +425,23 @@ export const invariants: readonly Invariant[] = [
     id: "stays-away",
     holds: "kicked, refused or stopped, a client dials when it is told to, or at the time that was agreed, and not before",
     check: staysAway,
+  },
+  {
+    id: "refusal-obeyed",
+    holds: "refused credentials are not tried again without the operator; a throttled subscribe is not for 30 s",
+    check({ sockets, operator }) {
+      for (const [index, { acks, sent, endedAt }] of sockets.entries()) {
+        const ack = acks.get(sent[0]?.req_id ?? "")?.[0];
+        const leastMs = leastAfter.get(ack?.errcode ?? 0);
+        const next = sockets[index + 1];
+        if (ack === undefined || leastMs === undefined) continue;
+        if (endedAt > ack.at) return breach("refusal-obeyed", ack.at, `a socket was kept after ${ack.errcode}`);
+        if (next === undefined || next.dialedAt - ack.at >= leastMs) continue;
+        if (!operator.some(({ at, did }) => did !== "stop" && at >= ack.at && at <= next.dialedAt))
+          return breach("refusal-obeyed", next.dialedAt, `dialed ${next.dialedAt - ack.at} ms after ${ack.errcode}`);
+      }
+      return undefined;
+    },
   },
   {
     id: "kick-obeyed",
@@ -831,22 +854,19 @@ function endsSoon({ answers, chats, sockets, history }: Story): Breach | undefin
   return undefined;
 }
 
-/** What is unique in a text of the simulated application: the marks of its pieces. */
-const marks = /#(\d+\.\d+)#/g;
-
 function pushesOnce({ sent }: Story): Breach | undefined {
   const last = new Map<string, Sent>();
   for (const frame of sent) {
     if (frame.cmd !== "aibot_respond_msg" && frame.cmd !== "aibot_send_msg") continue;
-    for (const [, mark] of frame.text.matchAll(marks)) {
-      const before = last.get(mark!);
-      last.set(mark!, frame);
+    for (const [mark] of frame.text.matchAll(marks)) {
+      const before = last.get(mark);
+      last.set(mark, frame);
       if (frame.cmd !== "aibot_send_msg" || before === undefined) continue;
       const outcome = before.request?.settled?.outcome;
       if (outcome?.type !== "refused")
-        return breach("pushes-once", frame.at, `#${mark}# was pushed though it was ${outcome?.type ?? "never settled"} before`);
+        return breach("pushes-once", frame.at, `${mark} was pushed though it was ${outcome?.type ?? "never settled"} before`);
       if (before.cmd === "aibot_send_msg" && (outcome.errcode === 93006 || outcome.errcode === 93001))
-        return breach("pushes-once", frame.at, `#${mark}# was pushed again after ${outcome.errcode}`);
+        return breach("pushes-once", frame.at, `${mark} was pushed again after ${outcome.errcode}`);
     }
   }
   return undefined;
@@ -908,10 +928,10 @@ function uploads({ sockets, history }: Story): Breach | undefined {
 function readByUsers({ history, answers, chats, requests, sockets }: Story): Breach | undefined {
   const seen = new Map<string, { times: number; chat: string }>();
   for (const { content, chat } of history.shown)
-    for (const [, mark] of content.matchAll(marks)) {
-      const before = seen.get(mark!);
+    for (const [mark] of content.matchAll(marks)) {
+      const before = seen.get(mark);
       if (before) before.times++;
-      else seen.set(mark!, { times: 1, chat });
+      else seen.set(mark, { times: 1, chat });
     }
   const repeated = repeatedAcks(sockets);
   for (const { n, chat, req_id, at, said, over } of answers.values()) {
@@ -919,16 +939,17 @@ function readByUsers({ history, answers, chats, requests, sockets }: Story): Bre
     const doubtful =
       over.state === "unknown" ||
       (chats.get(chat) ?? []).some(
-        ({ text, request }) => text.includes(`#${n}.`) && request?.settled?.outcome.type !== "acked" && request?.settled?.outcome.type !== "refused",
+        ({ text, request }) => text.includes(markOf(n, 0).slice(0, -2)) && request?.settled?.outcome.type !== "acked" && request?.settled?.outcome.type !== "refused",
       );
     for (let piece = 0; piece < said.marks; piece++) {
-      const found = seen.get(`${n}.${piece}`);
+      const mark = markOf(n, piece);
+      const found = seen.get(mark);
       if (found === undefined && over.state === "delivered" && !repeated.has(req_id))
-        return breach("read-by-users", over.at, `answer ${n} is delivered, and nobody sees #${n}.${piece}#`);
+        return breach("read-by-users", over.at, `answer ${n} is delivered, and nobody sees ${mark}`);
       if (found === undefined) continue;
       if (found.chat !== chat) return breach("read-by-users", at, `answer ${n} is seen in ${found.chat}, not in ${chat}`);
       if (found.times > 1 && !doubtful)
-        return breach("read-by-users", over.at, `#${n}.${piece}# is seen ${found.times} times`);
+        return breach("read-by-users", over.at, `${mark} is seen ${found.times} times`);
     }
     if (over.state !== "delivered" || over.route !== "stream" || repeated.has(req_id)) continue;
     const open = history.shown.find((item) => item.req_id === req_id && !item.finished);
@@ -955,7 +976,7 @@ function pushesRead(
 ): Breach | undefined {
   for (const happening of history.happenings) {
     if (happening.what !== "pushed" || !happening.push.startsWith("p")) continue;
-    const times = seen.get(`${happening.push.slice(1)}.0`)?.times ?? 0;
+    const times = seen.get(markOf(Number(happening.push.slice(1)), 0))?.times ?? 0;
     const { at, push, state } = happening;
     if (state === "delivered" && times !== 1) return breach("read-by-users", at, `push ${push} is delivered and seen ${times} times`);
     if (state === "failed" && times > 0) return breach("read-by-users", at, `push ${push} failed and is seen`);

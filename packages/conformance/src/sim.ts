@@ -8,9 +8,10 @@
  * byte for byte.
  */
 import * as protocol from "@openws/protocol";
+import { markOf } from "./history.ts";
 import type { Happening, History, Millis, Shown } from "./history.ts";
 import { Agenda } from "./sim/agenda.ts";
-import { chatAt, chatKey, lastWord, mark, question } from "./sim/application.ts";
+import { chatAt, chatKey, lastWord, question } from "./sim/application.ts";
 import { Chance } from "./sim/chance.ts";
 import { Client } from "./sim/client.ts";
 import type { Core } from "./sim/client.ts";
@@ -108,7 +109,7 @@ class Run {
         return this.#say(n, command, sayAgain.times);
       case "push":
         return this.#client.application.push(`p${n}`, chatKey(chatAt(command.chat)), {
-          content: `${mark(n, 0)} a push`,
+          content: `${markOf(n, 0)} a push`,
         });
       case "upload":
         return this.#client.application.upload(n, chatKey(chatAt(command.chat)), command.bytes);

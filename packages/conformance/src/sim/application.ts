@@ -6,6 +6,7 @@
  * that a simulation of the core cannot do without, and no more.
  */
 import type * as Protocol from "@openws/protocol";
+import { markOf } from "../history.ts";
 import type { Happening, Millis } from "../history.ts";
 import type { Agenda } from "./agenda.ts";
 import type { Client, Core } from "./client.ts";
@@ -57,11 +58,6 @@ export function chatAt(index: number): Chat {
 /** What a frame to the chat names it by. */
 export function chatKey(chat: Chat): string {
   return chat.chatid ?? chat.userid;
-}
-
-/** What stands in the text of answer `n` at its piece `piece`, and nowhere else. */
-export function mark(n: number, piece: number): string {
-  return `#${n}.${piece}#`;
 }
 
 /** The application of one client. */
@@ -183,7 +179,7 @@ export class Application {
     if (answer === undefined || answer.stream.state.ended !== undefined) return;
     const said = command.ending === "silent" ? 0 : command.pieces;
     if (piece === said) return this.#end(answer, command.ending, said);
-    this.#step(answer, { type: "append", text: `${mark(n, piece)} ${filler(command.bytes)}\n` });
+    this.#step(answer, { type: "append", text: `${markOf(n, piece)} ${filler(command.bytes)}\n` });
     this.#agenda.at(this.#agenda.now + command.everyMs, () => this.#speak(n, command, piece + 1));
   }
 
