@@ -1,5 +1,5 @@
 /**
- * What one chat may still be sent: 30 messages a minute and 1,000 an hour, replies and pushes together. Beyond that the
+ * What one chat may still be sent: 30 messages a minute and 1,000 an hour, replies and pushes together (PUSH-7). Beyond that the
  * gateway answers 846607 and shows nothing.
  *
  * Decides who may send now and who waits until when. Does not know what is sent, nor who else sends: whatever goes to the

@@ -11,10 +11,11 @@
  * keep-alives (the caller sets a text), nor what else goes to the chat, except through its Budget.
  *
  * Invariants:
- * - at most one frame is in flight; what comes meanwhile is joined, and the newest state goes next;
- * - the last state is always sent, and a message that was finished is never touched again;
- * - what the gateway *refused* goes another way; what it may have *shown* does not, or the user would read it twice.
- *   A stream frame is the exception that may be repeated, once and on a new socket only: it replaces itself;
+ * - at most one frame is in flight (REPLY-3); what comes meanwhile is joined, and the newest state goes next (STREAM-1a);
+ * - the last state is always sent, and a message that was finished is never touched again (STREAM-2a);
+ * - what the gateway *refused* goes another way (REPLY-4b, STREAM-4b); what it may have *shown* does not, or the user would
+ *   read it twice (PUSH-4b). A stream frame is the exception that may be repeated, once and on a new socket only: it
+ *   replaces itself;
  * - every history ends in exactly one `done`, provided that all sends settle.
  */
 import type { Millis } from "./backoff.ts";

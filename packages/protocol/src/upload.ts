@@ -9,9 +9,10 @@
  * (developer.work.weixin.qq.com, document 101463). So a lost socket costs the chunks that were under way and no more: on
  * the next one the upload asks for what is missing, with the same upload_id, for 30 minutes; then it begins again.
  *
- * Invariants: nothing is sent that the documents forbid (size, number of chunks, index from 0); a chunk is sent at most
- * three times while the socket lasts; `finish` follows the ack of every chunk; there is a media_id only if the gateway
- * gave one; every history ends in exactly one `done`, provided that all frames settle.
+ * Invariants: nothing is sent that the documents forbid (size, number of chunks, index from 0: UPLOAD-1c, UPLOAD-7); a
+ * chunk is sent at most three times while the socket lasts (UPLOAD-4); `finish` follows the ack of every chunk
+ * (UPLOAD-5a); there is a media_id only if the gateway gave one (UPLOAD-8); every history ends in exactly one `done`,
+ * provided that all frames settle.
  */
 import type { Millis } from "./backoff.ts";
 import { UsageError, classifySend } from "./errors.ts";
