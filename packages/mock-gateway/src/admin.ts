@@ -11,7 +11,9 @@ import * as z from "zod";
 import { behaviours } from "./behaviours.ts";
 import type { UserEvent, UserMessage } from "./callbacks.ts";
 import type { Chat } from "./chats.ts";
+import { durationMs } from "./duration.ts";
 import { Fault, faultSchema, faultTable, readFault, type ArmedFault, type FaultKind } from "./faults.ts";
+import { guard, type Guard } from "./guard.ts";
 import type { Driver } from "./server.ts";
 import { profileNames, SomeSwitches, switchTable } from "./switches.ts";
 import type { LogEntry } from "./wirelog.ts";
@@ -20,7 +22,7 @@ import type { Answer } from "./world.ts";
 /** A refusal on its way to the caller. */
 class ProblemError extends Error {
   override readonly name = "ProblemError";
-  readonly status: 400 | 403 | 404 | 411 | 413 | 422;
+  readonly status: 400 | 401 | 403 | 404 | 411 | 413 | 422;
   constructor(status: ProblemError["status"], detail: string) {
     super(detail);
     this.status = status;
@@ -29,6 +31,7 @@ class ProblemError extends Error {
 
 const titles: Record<ProblemError["status"] | 500, string> = {
   400: "Bad request",
+  401: "Unauthorized",
   403: "Forbidden",
   404: "Not found",
   411: "Length required",
@@ -97,17 +100,10 @@ const flat = ({ id, fault, used }: ArmedFault) => ({ id, ...fault, used });
 /** Milliseconds, or a number with ms, s, m or h; at most an hour. */
 const wait = z
   .string()
-  .regex(/^\d+(\.\d+)?(ms|s|m|h)?$/, "must be milliseconds such as 5000, or a duration such as 10s")
   .transform(durationMs)
-  .pipe(z.number().max(3_600_000, "is more than an hour"));
-
-/** Reads `10s`, `1.5m`, `250` (milliseconds). The caller has checked the form. */
-export function durationMs(text: string): number {
-  const unit = /[a-z]*$/.exec(text)![0];
-  return (
-    Number(text.slice(0, text.length - unit.length)) * ({ "": 1, ms: 1, s: 1000, m: 60_000, h: 3_600_000 }[unit] ?? 1)
+  .pipe(
+    z.number("must be milliseconds such as 5000, or a duration such as 10s").max(3_600_000, "is more than an hour"),
   );
-}
 
 const maxJsonBytes = 32 * 1024 * 1024;
 const maxMultipartBytes = 128 * 1024 * 1024;
@@ -116,10 +112,11 @@ const pagePath = new URL("../console/index.html", import.meta.url);
 /** What the API knows of the process it runs in. */
 export interface ApiOptions {
   readonly version: string;
+  readonly guard: Guard;
 }
 
 /** The application, for any Fetch-style server. */
-export const createApi = (driver: Driver, { version }: ApiOptions): Hono => {
+export const createApi = (driver: Driver, { version, guard: guarded }: ApiOptions): Hono => {
   const { world, log } = driver;
   const app = new Hono();
 
@@ -130,7 +127,12 @@ export const createApi = (driver: Driver, { version }: ApiOptions): Hono => {
     return problem(c, 500, `the mock gateway failed: ${error.message}`);
   });
   app.notFound((c) => problem(c, 404, `there is nothing at ${c.req.method} ${c.req.path}; see GET /`));
-  app.use("/api/*", sameOrigin);
+  app.use(
+    "/api/*",
+    guard(guarded, (status, detail) => {
+      throw new ProblemError(status, detail);
+    }),
+  );
 
   app.get("/", async (c) => {
     c.header("content-security-policy", "default-src 'self' 'unsafe-inline' data: blob:; frame-ancestors 'none'");
@@ -334,16 +336,6 @@ export const createApi = (driver: Driver, { version }: ApiOptions): Hono => {
 };
 
 const maxFollowerEntries = 50_000;
-
-/** A page of another site must not move the gateway of the person who looks at it. */
-const sameOrigin = async (c: Context, next: () => Promise<void>): Promise<void> => {
-  const origin = c.req.header("origin");
-  if (origin !== undefined && c.req.method !== "GET" && hostOf(origin) !== c.req.header("host"))
-    throw new ProblemError(403, `requests from pages of ${origin} are refused`);
-  await next();
-};
-
-const hostOf = (origin: string): string | undefined => (URL.canParse(origin) ? new URL(origin).host : undefined);
 
 const problem = (c: Context, status: keyof typeof titles, detail: string): Response =>
   c.json({ type: "about:blank", title: titles[status], status, detail }, status, {

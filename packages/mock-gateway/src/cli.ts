@@ -3,9 +3,10 @@
  * `openws-gateway`: the mock gateway on the command line.
  *
  * Standard output is for what scripts read (the ready line, answers), standard error for people. Exit codes: 0 done,
- * 2 wrong usage, a port in use included.
+ * 1 what was asked for did not come about, 2 wrong usage, a port in use included.
  */
 import type { ParseArgsConfig } from "node:util";
+import { ApiError } from "./cli/api.ts";
 import { readArgs, UsageError, type Command } from "./cli/usage.ts";
 import { ListenError, profileNames, readFault, startGateway, switchTable, version } from "./index.ts";
 import type { BotConfig, Gateway, GatewayOptions, ProfileName, SomeSwitches } from "./index.ts";
@@ -14,6 +15,12 @@ import { defaultTlsFolder } from "./tls.ts";
 
 /** The sub-commands besides `serve`; each is loaded when it is called, so that none costs the others their start. */
 const commands: Partial<Record<string, Command>> = {
+  say: async (...call) => (await import("./cli/say.ts")).say(...call),
+  trigger: async (...call) => (await import("./cli/trigger.ts")).trigger(...call),
+  fault: async (...call) => (await import("./cli/fault.ts")).fault(...call),
+  clock: async (...call) => (await import("./cli/clock.ts")).clock(...call),
+  env: async (...call) => (await import("./cli/env.ts")).env(...call),
+  readyz: async (...call) => (await import("./cli/readyz.ts")).readyz(...call),
   ca: async (...call) => (await import("./cli/ca.ts")).ca(...call),
   record: async (...call) => (await import("./cli/record.ts")).record(...call),
 };
@@ -21,6 +28,12 @@ const commands: Partial<Record<string, Command>> = {
 const help = `The WeCom AI-bot gateway, offline: chat with your bot, test it, break its connection.
 
 usage: openws-gateway [serve] [options]
+       openws-gateway say TEXT            a user speaks; prints the answer
+       openws-gateway trigger EVENT       something happens: enter_chat, a card is clicked, another instance kicks
+       openws-gateway fault [SPEC…]       what is broken, and breaking more
+       openws-gateway clock [advance 10m] what time it is, and moving it
+       openws-gateway env                 the settings that point a bot here
+       openws-gateway readyz              whether a gateway answers
        openws-gateway ca                  the certificate for --tls, and how clients are made to trust it
        openws-gateway record              passes a real bot's traffic through and writes a redacted log
 
@@ -34,10 +47,11 @@ usage: openws-gateway [serve] [options]
   --seed N                repeats a run: ids, jitter and chance follow from it (default 1)
   --tls                   takes wss:// as well, under an authority of its own: see openws-gateway ca
   --tls-dir DIR           where that authority is kept
+  --token TOKEN           what the API asks for; off loopback one is made and printed when none is given
   --json                  the first line on standard output is {"ready":true,"url":…,"console":…,"api":…}
   --help, --version
 
-environment: OPENWS_GATEWAY_LISTEN, _BOT (several separated by spaces), _PROFILE, _SET (likewise), _LATENCY, _SEED, _TLS=1, _TLS_DIR, _JSON=1;
+environment: OPENWS_GATEWAY_LISTEN, _BOT (several separated by spaces), _PROFILE, _SET (likewise), _LATENCY, _SEED, _TOKEN, _TLS=1, _TLS_DIR, _JSON=1;
 a flag wins over its twin.
 
 switches: ${Object.keys(switchTable).join(" ")}
@@ -53,6 +67,7 @@ const options = {
   seed: { type: "string" },
   tls: { type: "boolean" },
   "tls-dir": { type: "string" },
+  token: { type: "string" },
   json: { type: "boolean" },
   help: { type: "boolean", short: "h" },
   version: { type: "boolean" },
@@ -87,6 +102,7 @@ const main = async (args: string[], env: NodeJS.ProcessEnv): Promise<number> => 
       faults: values.fault ?? words(twin("FAULT")),
       latency: values.latency ?? twin("LATENCY"),
       seed: values.seed ?? twin("SEED"),
+      token: values.token ?? twin("TOKEN"),
       tls: (values.tls ?? twin("TLS") === "1") && (values["tls-dir"] ?? twin("TLS_DIR") ?? defaultTlsFolder(env)),
     }),
   );
@@ -106,11 +122,12 @@ interface Given {
   faults: string[];
   latency: string | undefined;
   seed: string | undefined;
+  token: string | undefined;
   /** The folder of the authority. */
   tls: string | false;
 }
 
-const readOptions = ({ listen, bots, profile, set, faults, latency, seed, tls }: Given): GatewayOptions => ({
+const readOptions = ({ listen, bots, profile, set, faults, latency, seed, token, tls }: Given): GatewayOptions => ({
   listen,
   bots: bots.map(readBot),
   ...(profile === undefined ? {} : { profile: readProfile(profile) }),
@@ -118,6 +135,7 @@ const readOptions = ({ listen, bots, profile, set, faults, latency, seed, tls }:
   faults: faults.map(readFault),
   ...(latency === undefined ? {} : { latencyMs: readLatency(latency) }),
   ...(seed === undefined ? {} : { seed }),
+  ...(token === undefined ? {} : { token }),
   ...(tls === false ? {} : { tls: { folder: tls } }),
 });
 
@@ -162,14 +180,16 @@ const readLatency = (text: string): number => {
 
 const words = (text: string | undefined): string[] => text?.split(/\s+/).filter((word) => word !== "") ?? [];
 
-const announce = ({ url, consoleUrl, apiUrl }: Gateway, json: boolean, bots: readonly string[]): void => {
+const announce = ({ url, consoleUrl, apiUrl, token }: Gateway, json: boolean, bots: readonly string[]): void => {
   if (json) {
-    process.stdout.write(`${JSON.stringify({ ready: true, url, console: consoleUrl, api: apiUrl })}\n`);
+    process.stdout.write(
+      `${JSON.stringify({ ready: true, url, console: consoleUrl, api: apiUrl, ...(token === undefined ? {} : { token }) })}\n`,
+    );
     return;
   }
   const [id = "", secret = ""] = bots[0]?.split(":") ?? ["my-bot", "any-secret"];
   process.stdout.write(
-    `ready\n  page  ${consoleUrl}\n  api   ${apiUrl}\n\n` +
+    `ready\n  page  ${consoleUrl}\n  api   ${apiUrl}\n${token === undefined ? "" : `  token ${token}\n`}\n` +
       `for your bot${bots.length === 0 ? " (any id and secret will do)" : ""}:\n` +
       `  export WECOM_BOT_ID=${id}\n  export WECOM_BOT_SECRET=${secret}\n  export WECOM_BOT_WS_URL=${url}\n`,
   );
@@ -188,6 +208,9 @@ try {
   if (error instanceof UsageError || error instanceof RangeError) {
     complain(`${error.message} (see --help)`);
     process.exitCode = 2;
+  } else if (error instanceof ApiError) {
+    complain(error.message);
+    process.exitCode = 1;
   } else if (error instanceof ListenError) {
     complain(error.message);
     process.exitCode = 2;

@@ -8,11 +8,13 @@
  * const { reply } = await gateway.say("bot", "hello", { waitMs: 5000 });
  * ```
  */
+import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import type { UserEvent, UserMessage } from "./callbacks.ts";
 import type { Chat } from "./chats.ts";
 import { createApi } from "./admin.ts";
 import { Fault, readFault, type ArmedFault } from "./faults.ts";
+import { isLoopback } from "./guard.ts";
 import { Driver, listen } from "./server.ts";
 import type { SomeSwitches, Switches } from "./switches.ts";
 import type { Certificate } from "./tls.ts";
@@ -40,6 +42,8 @@ export interface GatewayOptions extends Pick<WorldOptions, "seed" | "profile" | 
   readonly latencyMs?: number;
   /** Bounds of the wire log. */
   readonly log?: WireLogBounds;
+  /** What the API asks for as `Authorization: Bearer`. Off loopback one is made when none is given. */
+  readonly token?: string;
   /**
    * Takes TLS on the same port, which goes on taking plain text: with `true` under an authority made for this run, or under
    * the one kept in `folder`. Clients have to trust `ca`.
@@ -53,8 +57,10 @@ export interface Gateway extends AsyncDisposable {
   readonly url: string;
   /** With TLS, the certificate of the authority that clients have to trust, PEM. */
   readonly ca?: string;
-  /** The page: `http://host:port/`. */
+  /** The page: `http://host:port/`, with `#token=` when the API asks for one. */
   readonly consoleUrl: string;
+  /** What the API asks for, if it does. */
+  readonly token?: string;
   /** The API: `http://host:port/api`. */
   readonly apiUrl: string;
   /** The bots that are configured or appeared. */
@@ -101,13 +107,20 @@ export const version: string = (
 
 /** Starts a gateway. Rejects with `ListenError` when the port cannot be had, with `ZodError` for a wrong switch. */
 export const startGateway = async (options: GatewayOptions = {}): Promise<Gateway> => {
-  const { latencyMs, listen: address = "127.0.0.1:0", log: bounds = {}, tls = false, ...worldOptions } = options;
+  const { listen: address = "127.0.0.1:0", latencyMs, log: bounds = {}, tls = false, ...worldOptions } = options;
   const latency: SomeSwitches =
     latencyMs === undefined ? {} : { subscribeLatencyMs: latencyMs, ackLatencyMs: latencyMs, ackJitterMs: 0 };
   const driver = new Driver({ ...worldOptions, switches: { ...latency, ...options.switches } }, bounds);
   const { host, port } = readListen(address);
+  const token = options.token ?? (isLoopback(host) ? undefined : randomBytes(18).toString("base64url"));
   const certificate = tls === false ? undefined : await certificateOf(tls);
-  const listening = await listen(driver, createApi(driver, { version }), host, port, certificate);
+  const listening = await listen(
+    driver,
+    createApi(driver, { version, guard: { host, token } }),
+    host,
+    port,
+    certificate,
+  );
   const authority = `${host.includes(":") ? `[${host}]` : host}:${listening.port}`;
   const { world, log } = driver;
 
@@ -117,7 +130,8 @@ export const startGateway = async (options: GatewayOptions = {}): Promise<Gatewa
   return {
     url: `${certificate ? "wss" : "ws"}://${authority}`,
     ...(certificate ? { ca: certificate.ca } : {}),
-    consoleUrl: `http://${authority}/`,
+    consoleUrl: `http://${authority}/${token === undefined ? "" : `#token=${token}`}`,
+    ...(token === undefined ? {} : { token }),
     apiUrl: `http://${authority}/api`,
     bots: () => world.bots(),
     addBot: (bot) => driver.run({ type: "add-bot", bot }),
