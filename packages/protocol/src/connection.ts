@@ -524,10 +524,10 @@ export class Connection {
     }
   }
 
-  #acknowledged(ack: Extract<GatewayFrame, { kind: "ack" }>): void {
+  #acknowledged(came: Extract<GatewayFrame, { kind: "ack" }>): void {
     const state = this.#state;
-    const { req_id, errcode } = ack;
-    const errmsg = errcode === 0 ? ack.errmsg : this.#masked(ack.errmsg);
+    const ack = came.errcode === 0 ? came : { ...came, errmsg: this.#masked(came.errmsg) };
+    const { req_id, errcode, errmsg } = ack;
     if (state.name === "subscribing" && req_id === state.req_id) {
       if (errcode === 0) this.#subscribed(state.socket);
       else this.#subscribeRefused(errcode, errmsg);
@@ -539,9 +539,7 @@ export class Connection {
     }
     if (this.#pingAnswered(state, req_id, errcode, errmsg)) return;
     const lost = errcode === notSubscribed;
-    this.#perform(
-      this.#requests.acknowledge(this.#now, { req_id, errcode, errmsg, body: ack.body }, lost ? "end" : undefined),
-    );
+    this.#perform(this.#requests.acknowledge(this.#now, ack, lost ? "end" : undefined));
     if (lost) this.#lose("not-subscribed", { code: errcode, text: errmsg });
   }
 
