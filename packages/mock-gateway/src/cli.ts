@@ -23,6 +23,7 @@ const commands: Partial<Record<string, Command>> = {
   readyz: async (...call) => (await import("./cli/readyz.ts")).readyz(...call),
   ca: async (...call) => (await import("./cli/ca.ts")).ca(...call),
   record: async (...call) => (await import("./cli/record.ts")).record(...call),
+  vectors: async (...call) => (await import("./cli/vectors.ts")).vectors(...call),
 };
 
 const help = `The WeCom AI-bot gateway, offline: chat with your bot, test it, break its connection.
@@ -36,6 +37,7 @@ usage: openws-gateway [serve] [options]
        openws-gateway readyz              whether a gateway answers
        openws-gateway ca                  the certificate for --tls, and how clients are made to trust it
        openws-gateway record              passes a real bot's traffic through and writes a redacted log
+       openws-gateway vectors FILE        golden frames out of such a log, and where it differs from what is known
 
   --listen HOST:PORT      where to listen; port 0 chooses a free one (default 127.0.0.1:8900)
   --bot ID:SECRET[:NAME]  a bot that may subscribe; repeat it for several
