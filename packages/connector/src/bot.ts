@@ -7,7 +7,7 @@
  * whatever its handler does; what becomes of each message and of each answer is told to the observers; nothing that a
  * handler or an observer throws gets past this file.
  */
-import { UsageError, cmd, encode, eventWindowMs, hasVisible, replyWindowMs } from "@openws/protocol";
+import { UsageError, classifySend, cmd, encode, eventWindowMs, hasVisible, replyWindowMs } from "@openws/protocol";
 import type {
   ConnectionEffect,
   ConnectionOptions,
@@ -21,6 +21,7 @@ import { type AnswerEnd, type AnswerRoute, Answers, type Bubble } from "./answer
 import { type Sentence, sentenceOf } from "./causes.ts";
 import { defaultUrl } from "./config.ts";
 import { Driver } from "./driver.ts";
+import { FileError, type FileSource, type Media } from "./files.ts";
 import { Events, type Missed, type ObserverFailed } from "./events.ts";
 import {
   type Chat,
@@ -31,8 +32,9 @@ import {
   eventOf,
   messageOf,
 } from "./message.ts";
-import { type Answerable, type Reply, isSequence, partOf } from "./reply.ts";
+import { type Answerable, type RawBody, type Reply, isSequence, partOf } from "./reply.ts";
 import type { Runtime } from "./runtime.ts";
+import { type UploadOptions, type Uploaded, Uploads } from "./upload.ts";
 import { type AbortWhy, type DropWhy, Turn, type TurnOptions, Turns } from "./turns.ts";
 
 /** Handles one kind of message or event. It may take its time: the line goes on without it. */
@@ -46,6 +48,8 @@ export interface BotTexts extends StreamTexts {
   readonly failed: string;
   /** Ends an answer whose handler took longer than `handlerMs`. */
   readonly expired: string;
+  /** Instead of a file that could not be sent. */
+  readonly fileFailed: string;
 }
 
 /** How to make a bot. Durations as in `ConnectionOptions`, whose defaults are the ones to run with. */
@@ -72,6 +76,8 @@ export interface BotOptions extends Omit<ConnectionOptions, "random" | "botId" |
   /** The age at which a bubble is finished and its answer goes on in a new one; 540,000, a minute before its end. */
   readonly handoverMs?: Millis | undefined;
   readonly texts?: Partial<BotTexts> | undefined;
+  /** Disk and network for files; without it there are none. */
+  readonly media?: Media | undefined;
 }
 
 /** Three truths about a line, because any one of them alone has fooled people. */
@@ -125,9 +131,12 @@ export interface Bot {
   readonly events: AsyncIterable<BotEvent | Missed>;
   /**
    * Sends a message of the bot's own. Resolves with what came of it; texts beyond 20,480 bytes go in several parts, and
-   * the first part that was not acknowledged is the last. Rejects with `UsageError` for what the gateway would refuse unread.
+   * the first part that was not acknowledged is the last. Rejects with `UsageError` for what the gateway would refuse
+   * unread, and with `FileError` for a file that cannot be read or uploaded.
    */
   push(to: Target, message: string | Reply): Promise<AnswerEnd>;
+  /** Uploads a file, for a media_id that `reply.raw` can use. Rejects with `FileError`. */
+  upload(source: FileSource, options?: UploadOptions): Promise<Uploaded>;
   /**
    * Connects, and stays connected. After a kick, a refusal or a stop: begins again. Resolves when the bot is subscribed,
    * or will not be by itself, which `state` tells apart; never rejects. Nobody needs to wait for it.
@@ -151,6 +160,8 @@ class RunningBot implements Bot {
   readonly #runtime: Runtime;
   readonly #driver: Driver;
   readonly #answers: Answers;
+  readonly #uploads: Uploads;
+  readonly #media: Media | undefined;
   readonly #turns: Turns;
   readonly #texts: Partial<BotTexts>;
   readonly #placeholder: { readonly text: string; readonly afterMs: Millis } | undefined;
@@ -164,7 +175,7 @@ class RunningBot implements Bot {
   #reason: Sentence = { en: "not started", zh: "尚未启动" };
 
   constructor(options: BotOptions) {
-    const { botId, secret, runtime, url = defaultUrl, name, texts = {}, handoverMs, ...rest } = options;
+    const { botId, secret, runtime, url = defaultUrl, name, texts = {}, handoverMs, media, ...rest } = options;
     const { whenBusy, maxRunning, maxWaiting, handlerMs, placeholder, placeholderMs, ...connection } = rest;
     this.id = botId;
     this.name = name;
@@ -180,6 +191,8 @@ class RunningBot implements Bot {
       texts,
       ...(handoverMs === undefined ? {} : { handoverMs }),
     });
+    this.#media = media;
+    this.#uploads = new Uploads(this.#driver, runtime, media, connection.ackMs);
     this.#turns = new Turns(
       {
         whenBusy: whenBusy ?? "queue",
@@ -223,10 +236,15 @@ class RunningBot implements Bot {
     if (typeof chat.id !== "string" || chat.id === "")
       throw new UsageError("a push needs a userid or a chatid, as it came in a message", { path: "to" });
     const pushed = typeof message === "string" ? ({ type: "markdown", content: message } as const) : message;
-    if (pushed.type !== "text" && pushed.type !== "markdown") return this.#answers.pushBody(chat, bodyOf(pushed));
+    if (pushed.type !== "text" && pushed.type !== "markdown")
+      return this.#answers.pushBody(chat, await this.#body(pushed));
     if (!hasVisible(pushed.content))
       throw new UsageError("a push needs a text with a visible character", { path: "content" });
     return this.#answers.pushText(chat, pushed.content);
+  }
+
+  upload(source: FileSource, options?: UploadOptions): Promise<Uploaded> {
+    return this.#uploads.upload(source, options);
   }
 
   start(): Promise<BotState> {
@@ -260,6 +278,7 @@ class RunningBot implements Bot {
     if ((effect.to !== "dialing" && effect.to !== "subscribing") || effect.why === "start") this.#reason = sentence;
     this.#receiving = false;
     this.#answers.lineMoved(effect.to);
+    this.#uploads.lineMoved(effect.to === "ready");
     // Nothing that is being handled could still be answered.
     if (this.#driver.over) this.#turns.stop();
     this.#tell({ ...effect, sentence });
@@ -280,7 +299,7 @@ class RunningBot implements Bot {
       return;
     }
     const turn = new Turn();
-    if (push.kind === "message") this.#message(messageOf(push, raw, this.name, turn), turn);
+    if (push.kind === "message") this.#message(messageOf(push, raw, this.name, turn, this.#media), turn);
     else this.#event(eventOf(push, raw, turn), turn);
   }
 
@@ -382,10 +401,10 @@ class RunningBot implements Bot {
     }
   }
 
-  /** Sends a whole message under the message it answers. */
+  /** Sends a whole message under the message it answers. A file that cannot be sent costs a sentence, not what follows. */
   async #give(
     piece: Reply,
-    { reqId, chat }: Message,
+    message: Message,
     bubble: Bubble,
     answered: (route: AnswerRoute, end: AnswerEnd) => void,
   ): Promise<void> {
@@ -393,8 +412,31 @@ class RunningBot implements Bot {
       await bubble.finish(piece.content);
       return;
     }
-    const frame = encodeAny({ cmd: cmd.respond, headers: { req_id: reqId }, body: bodyOf(piece) });
-    answered("reply", await this.#answers.request(() => frame, chat));
+    let body: RawBody;
+    try {
+      body = await this.#body(piece, message.signal);
+    } catch (error) {
+      if (!(error instanceof FileError) || message.signal.aborted) throw error;
+      this.#tell({ type: "handler-failed", reqId: message.reqId, error });
+      await bubble.fail(this.#texts.fileFailed ?? defaultFileFailed);
+      return;
+    }
+    const frame = encodeAny({ cmd: cmd.respond, headers: { req_id: message.reqId }, body });
+    const end = await this.#answers.request(() => frame, message.chat);
+    const refused = end.type === "failed" && end.errcode !== undefined ? classifySend(end.errcode) : undefined;
+    if (refused !== "fallback" && refused !== "reconnect") answered("reply", end);
+    // The reply's way is barred, the chat's is not.
+    else answered("push", await this.#answers.pushBody(message.chat, body));
+  }
+
+  /** The body of a whole message which is no text; a file is uploaded for it. */
+  async #body(piece: Exclude<Reply, { type: "text" | "markdown" }>, signal?: AbortSignal): Promise<RawBody> {
+    if (piece.type === "card") return { msgtype: "template_card", template_card: piece.card };
+    if (piece.type === "raw") return piece.body;
+    const { title, description, ...options } = piece.options;
+    const { kind, mediaId } = await this.#uploads.upload(piece.source, { ...options, signal });
+    const tile = kind === "video" ? { ...(title && { title }), ...(description && { description }) } : {};
+    return { msgtype: kind, [kind]: { media_id: mediaId, ...tile } };
   }
 
   /** Shows the placeholder if the handler is silent for too long; what is shown by then stays. */
@@ -454,6 +496,8 @@ const defaultFailed = "抱歉，出了点问题，请稍后再试。(Something w
 const defaultCancelled = "（已停止 · Stopped）";
 const defaultExpired = "抱歉，处理超时，请稍后再试。(This took too long, please try again.)";
 
+const defaultFileFailed = "（文件发送失败 · The file could not be sent）";
+
 const noop = (): void => undefined;
 
 function atLeastOne(name: string, value: number): number {
@@ -465,8 +509,11 @@ function atLeastOne(name: string, value: number): number {
 function eventAnswer(event: HappenedEvent, answer: Reply): EncodedFrame | undefined {
   const headers = { req_id: event.reqId };
   if (event.kind === "enter_chat") {
-    if (answer.type === "card" || answer.type === "raw")
-      return encodeAny({ cmd: cmd.welcome, headers, body: bodyOf(answer) });
+    // A welcome takes no file: it is pushed.
+    if (answer.type === "file") return undefined;
+    if (answer.type === "card")
+      return encode({ cmd: cmd.welcome, headers, body: { msgtype: "template_card", template_card: answer.card } });
+    if (answer.type === "raw") return encodeAny({ cmd: cmd.welcome, headers, body: answer.body });
     return encode({ cmd: cmd.welcome, headers, body: { msgtype: "text", text: { content: answer.content } } });
   }
   if (event.kind === "template_card_event") {
@@ -480,11 +527,6 @@ function eventAnswer(event: HappenedEvent, answer: Reply): EncodedFrame | undefi
       return encodeAny({ cmd: cmd.update, headers, body: answer.body });
   }
   return undefined;
-}
-
-/** The body that carries a whole message which is no text. */
-function bodyOf(answer: Exclude<Reply, { type: "text" | "markdown" }>): Readonly<Record<string, unknown>> {
-  return answer.type === "card" ? { msgtype: "template_card", template_card: answer.card } : answer.body;
 }
 
 /** A frame whose body the application wrote: `encode` judges it, so its type need not be known here. */

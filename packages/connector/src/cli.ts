@@ -21,7 +21,7 @@ Usage
 The echo bot knows a few words that try a bot's abilities:
   !stream N   one answer in N growing frames      !push TEXT   a message of its own
   !card       a card whose button works           !slow MS     an answer that takes its time
-  !fail       a handler that throws
+  !upload N   a file of N bytes                    !fail        a handler that throws
 
 Options of serve (flag > environment > default)
 ${Object.values(settings)

@@ -18,6 +18,8 @@ export function echo(bot: Bot, pause: (ms: number) => Promise<void>): void {
         return stream(Number(argument), pause);
       case "!push":
         return push(bot, message, argument);
+      case "!upload":
+        return reply.file(sample(Number(argument)), { filename: "upload.bin", kind: "file" });
       case "!card":
         return reply.card(card(`echo-${Date.now().toString(36)}-${++cards}`, "Press the button", "press"));
       case "!slow":
@@ -44,6 +46,12 @@ async function* stream(frames: number, pause: (ms: number) => Promise<void>): As
     if (at > 1) await pause(400);
     yield at === 1 ? `1` : ` ${at}`;
   }
+}
+
+/** Bytes of no particular meaning, not all alike. */
+function sample(bytes: number): Uint8Array {
+  const count = Number.isInteger(bytes) && bytes >= 0 && bytes <= 64 * 1024 * 1024 ? bytes : 1_000;
+  return Uint8Array.from({ length: count }, (_, at) => (at * 31 + (at >> 8)) & 0xff);
 }
 
 async function push(bot: Bot, { chat }: Message, text: string): Promise<string | undefined> {

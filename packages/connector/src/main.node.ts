@@ -6,11 +6,10 @@ import { serve as listen } from "@hono/node-server";
 import { OpenwsError } from "@openws/protocol";
 import { type Logger, pino } from "pino";
 import { createApi } from "./api.ts";
-import { createBot } from "./bot.ts";
 import type { Config } from "./config.ts";
 import { echo } from "./echo.ts";
+import { createBot } from "./index.ts";
 import { recordOf } from "./log.ts";
-import { nodeRuntime } from "./runtime.node.ts";
 
 /**
  * Starts the API, then the bot, and stays until SIGTERM or SIGINT. Rejects with `OpenwsError` when the API can't listen.
@@ -26,7 +25,6 @@ export async function serve(config: Config, warnings: readonly string[]): Promis
     url: config.url,
     name: config.name,
     ...config.connection,
-    runtime: nodeRuntime(),
   });
   echo(bot, (ms) => setTimeout(ms));
   bot.observe((event) => {

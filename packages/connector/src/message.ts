@@ -1,6 +1,7 @@
 /**
- * What a handler gets: one shape for every kind of message, with a readable `text` in each, the conversation's key, and
- * the body and frame as they came. Decides how a message reads; does not know who handles it or how it is answered.
+ * What a handler gets: one shape for every kind of message, with a readable `text` in each, the conversation's key, its
+ * files, and the body and frame as they came. Decides how a message reads; does not know who handles it or how it is
+ * answered, nor how a file is fetched.
  */
 import type {
   EventBody,
@@ -11,6 +12,7 @@ import type {
   UnknownEventBody,
   UnknownMessageBody,
 } from "@openws/protocol";
+import { type DownloadOptions, type Downloaded, type DownloadedStream, FileError, type Media } from "./files.ts";
 
 /** Where something was said. */
 export interface Chat {
@@ -34,14 +36,30 @@ export type Message<Kind extends MessageKind = MessageKind> = {
     readonly from: string;
     /** The message as a person would read it aloud: a mention of the bot taken off, files as their kind in brackets. */
     readonly text: string;
+    /** What the user quoted, which is not part of `text`. */
     readonly quote: Quote | undefined;
+    /** Its files, in the order in which they stand in it. */
+    readonly files: readonly Attachment[];
+    /** The files of what the user quoted. */
+    readonly quotedFiles: readonly Attachment[];
     readonly body: Each extends "unknown" ? UnknownMessageBody : Extract<MessageBody, { msgtype: Each }>;
     /** The frame as it came. */
     readonly raw: string;
     /** Aborts when an answer can no longer matter: the bot stops, a newer message replaces this one, or it took too long. */
     readonly signal: AbortSignal;
+    /** Fetches the first of its files; rejects with `FileError`. The link lives for five minutes: do it first. */
+    download(options?: DownloadOptions): Promise<Downloaded>;
   };
 }[Kind];
+
+/** A file that a user sent, not fetched yet. Both ways of fetching it reject with `FileError`. */
+export interface Attachment {
+  readonly kind: "image" | "voice" | "file" | "video";
+  /** All of it, in memory. */
+  download(options?: DownloadOptions): Promise<Downloaded>;
+  /** As it comes, decrypted. */
+  stream(options?: DownloadOptions): Promise<DownloadedStream>;
+}
 
 /** The event types a handler can be registered for. */
 export type EventKind = EventBody["event"]["eventtype"] | "unknown_event";
@@ -67,27 +85,110 @@ export interface Signalled {
 
 /** Makes a message of a push. `botName` is what users mention in groups. */
 export function messageOf(
-  { req_id, body, known }: Extract<Push, { kind: "message" }>,
+  push: Extract<Push, { kind: "message" }>,
   raw: string,
   botName: string | undefined,
   turn: Signalled,
+  media?: Media,
 ): Message {
-  const id = body.chattype === "group" && body.chatid !== undefined ? body.chatid : body.from.userid;
-  const read = known ? textOf(body) : `[${body.msgtype}]`;
-  return {
-    kind: known ? body.msgtype : "unknown",
-    msgid: body.msgid,
-    reqId: req_id,
-    chat: { id, type: body.chattype },
-    from: body.from.userid,
-    text: body.chattype === "group" ? withoutMention(read, botName) : read,
-    quote: body.quote,
-    body,
-    raw,
-    get signal() {
-      return turn.signal;
-    },
-  } as Message;
+  return new Received(push, raw, botName, turn, media) as Message;
+}
+
+/** A message, read when somebody looks: most handlers look at its text alone. */
+class Received {
+  readonly kind: MessageKind;
+  readonly msgid: string;
+  readonly reqId: string;
+  readonly chat: Chat;
+  readonly from: string;
+  readonly text: string;
+  readonly quote: Quote | undefined;
+  readonly body: MessageBody | UnknownMessageBody;
+  readonly raw: string;
+  readonly #known: boolean;
+  readonly #turn: Signalled;
+  readonly #media: Media | undefined;
+
+  constructor(
+    { req_id, body, known }: Extract<Push, { kind: "message" }>,
+    raw: string,
+    botName: string | undefined,
+    turn: Signalled,
+    media: Media | undefined,
+  ) {
+    const group = body.chattype === "group";
+    const read = known ? textOf(body) : `[${body.msgtype}]`;
+    this.kind = known ? body.msgtype : "unknown";
+    this.msgid = body.msgid;
+    this.reqId = req_id;
+    this.chat = { id: group && body.chatid !== undefined ? body.chatid : body.from.userid, type: body.chattype };
+    this.from = body.from.userid;
+    this.text = group ? withoutMention(read, botName) : read;
+    this.quote = body.quote;
+    this.body = body;
+    this.raw = raw;
+    this.#known = known;
+    this.#turn = turn;
+    this.#media = media;
+  }
+
+  get signal(): AbortSignal {
+    return this.#turn.signal;
+  }
+
+  get files(): readonly Attachment[] {
+    return this.#known ? attachmentsOf(this.body as MessageBody, this.#media) : [];
+  }
+
+  get quotedFiles(): readonly Attachment[] {
+    return this.quote === undefined ? [] : attachmentsOf(this.quote, this.#media);
+  }
+
+  async download(options?: DownloadOptions): Promise<Downloaded> {
+    const [file] = this.files;
+    if (file === undefined)
+      throw new FileError("file-none", { en: `this ${this.kind} message has no file`, zh: "该消息不含文件" });
+    return file.download(options);
+  }
+}
+
+function attachmentsOf(part: MessageBody | Quote | MixedItem, media: Media | undefined): Attachment[] {
+  switch (part.msgtype) {
+    case "mixed":
+      return part.mixed.msg_item.flatMap((item) => attachmentsOf(item, media));
+    case "image":
+      return [attachment("image", part.image.url, part.image.aeskey, media)];
+    case "file":
+      return [attachment("file", part.file.url, part.file.aeskey, media)];
+    case "video":
+      return [attachment("video", part.video.url, part.video.aeskey, media)];
+    case "voice":
+      // A transcript; older payloads carried the recording as well.
+      return part.voice.url === undefined ? [] : [attachment("voice", part.voice.url, part.voice.aeskey, media)];
+    default:
+      return [];
+  }
+}
+
+function attachment(
+  kind: Attachment["kind"],
+  url: string,
+  aeskey: string | undefined,
+  media: Media | undefined,
+): Attachment {
+  const stream = async (options?: DownloadOptions): Promise<DownloadedStream> => {
+    if (media === undefined)
+      throw new FileError("file-source", {
+        en: "this bot was made without access to files; give it a media adapter",
+        zh: "该机器人未配置文件访问能力，请提供 media 适配器",
+      });
+    return media.download(url, aeskey, options);
+  };
+  const download = async (options?: DownloadOptions): Promise<Downloaded> => {
+    const { stream: bytes, filename, type } = await stream(options);
+    return { bytes: new Uint8Array(await new Response(bytes).arrayBuffer()), filename, type };
+  };
+  return { kind, download, stream };
 }
 
 /** Makes an event of a push. */

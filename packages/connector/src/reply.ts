@@ -3,14 +3,23 @@
  * and under which req_id, is not decided here: the same `reply.text("hi")` is a bubble under a message, a welcome under
  * `enter_chat` and Markdown when pushed.
  */
-import type { TemplateCard } from "@openws/protocol";
+import type { MediaKind, TemplateCard } from "@openws/protocol";
+import type { FileSource } from "./files.ts";
+import type { UploadOptions } from "./upload.ts";
 
 /** An answer. Made by {@link reply}. */
 export type Reply =
   | { readonly type: "text"; readonly content: string }
   | { readonly type: "markdown"; readonly content: string }
   | { readonly type: "card"; readonly card: TemplateCard }
+  | { readonly type: "file"; readonly source: FileSource; readonly options: FileReplyOptions }
   | { readonly type: "raw"; readonly body: RawBody };
+
+/** How a file is sent; `title` and `description` stand on a video's tile. */
+export interface FileReplyOptions extends Omit<UploadOptions, "signal"> {
+  readonly title?: string | undefined;
+  readonly description?: string | undefined;
+}
 
 /** A body as on the wire. */
 export type RawBody = Readonly<Record<string, unknown>>;
@@ -23,9 +32,24 @@ export const reply = {
   markdown: (content: string): Reply => ({ type: "markdown", content }),
   /** One of the five template cards; `task_id` must be new. Under `template_card_event` it replaces the clicked card. */
   card: (card: TemplateCard): Reply => ({ type: "card", card }),
+  /**
+   * A file: uploaded, then sent as what its name and content say, or as what `kind` says. What WeCom does not take as
+   * image, voice or video goes as a file. At most 20 MB.
+   */
+  file: (source: FileSource, options: FileReplyOptions = {}): Reply => ({ type: "file", source, options }),
+  /** A PNG, JPEG or GIF of at most 10 MB. */
+  image: (source: FileSource, options: FileReplyOptions = {}): Reply => as("image", source, options),
+  /** An AMR recording of at most 2 MB. */
+  voice: (source: FileSource, options: FileReplyOptions = {}): Reply => as("voice", source, options),
+  /** An MP4 of at most 10 MB. */
+  video: (source: FileSource, options: FileReplyOptions = {}): Reply => as("video", source, options),
   /** A body as on the wire, sent under the command that fits the callback. */
   raw: (body: RawBody): Reply => ({ type: "raw", body }),
 };
+
+function as(kind: MediaKind, source: FileSource, options: FileReplyOptions): Reply {
+  return { type: "file", source, options: { ...options, kind } };
+}
 
 /** A chunk of an OpenAI-style completion stream, as far as it is read: the text of its first choice. */
 export interface CompletionChunk {
@@ -41,7 +65,7 @@ export type Part = string | Reply | CompletionChunk | { readonly msgtype: string
  */
 export type Answerable = undefined | null | Part | AsyncIterable<Part> | Iterable<Part>;
 
-const replyTypes: ReadonlySet<unknown> = new Set<Reply["type"]>(["text", "markdown", "card", "raw"]);
+const replyTypes: ReadonlySet<unknown> = new Set<Reply["type"]>(["text", "markdown", "card", "file", "raw"]);
 
 /** Reads one piece: text of a bubble, or a whole message. Throws `TypeError` for what is neither. */
 export function partOf(value: unknown): string | Reply {
