@@ -38,8 +38,9 @@ interface Room {
   readonly because: string;
 }
 
-/** The files that join the parts and start things: they know where they run. */
-const ENTRY = /^[\w-]+\/src\/(?:(?:main|runtime)(?:\.\w+)?|server|cli|testee|(?:cli|testees)\/.+)\.ts$/;
+/** The files that join the parts and start things: they know where they run. The mock's server has four of them. */
+const ENTRY =
+  /^(?:[\w-]+\/src\/(?:(?:main|runtime)(?:\.\w+)?|server|cli|testee|(?:cli|testees)\/.+)|mock-gateway\/src\/(?:index|admin|guard))\.ts$/;
 
 /** The files that adapt a disk, a broker, a cipher to a port of ours: the other half of what may touch a runtime. */
 const ADAPTER = /^[\w-]+\/src\/(?:store\.\w+|media(?:\.\w+)?|tls(?:\.\w+)?|(?:sinks|lease)\/.+)\.ts$/;
@@ -69,12 +70,6 @@ const ROOMS: readonly Room[] = [
     files: /^mock-gateway\/src\/console\//,
     may: ["preact", "preact/*", "@preact/signals", "markdown-it"],
     because: "the console is a page in a browser that speaks to the API alone",
-  },
-  {
-    // These read files of their own package: its version, its page.
-    files: /^mock-gateway\/src\/(?:index|admin)\.ts$/,
-    may: [...REFEREE_MAY, "node:fs", "node:fs/promises"],
-    because: REFEREE,
   },
   {
     // The MD5 of an upload is a function of its bytes, and the mock runs on Node alone.

@@ -49,6 +49,7 @@ describe("each rule refuses what it forbids", () => {
     ],
     ["nor an adapter", "connector/src/outbox.ts", `import { open } from "./store.sqlite.ts";`],
     ["the mock's rules start no server", "mock-gateway/src/session.ts", `import { startGateway } from "./server.ts";`],
+    ["nor knows who may ask it", "mock-gateway/src/world.ts", `import { guard } from "./guard.ts";`],
     ["the console does not import the server", "mock-gateway/src/console/app.tsx", `import "../server.ts";`],
     ["a computed import is refused", "connector/src/bot.ts", `const name = "x"; await import(name);`],
     ["a re-export counts", "mock-gateway/src/index.ts", `export { open } from "@openws/protocol";`],
