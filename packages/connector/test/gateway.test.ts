@@ -1,11 +1,14 @@
 // The bot against the mock gateway over loopback: real sockets, real losses, durations a hundred times as short. Nothing
 // sleeps: every wait is for an event of the bot or an answer of the gateway.
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { afterEach, expect, test, vi } from "vitest";
 import { type Gateway, type GatewayOptions, startGateway } from "@openws/mock-gateway";
-import { type Bot, type BotEvent, type BotOptions, createBot } from "../src/index.ts";
+import { type Bot, type BotEvent, type BotOptions, type Message, createBot, reply } from "../src/index.ts";
 import { createApi } from "../src/api.ts";
 import { echo } from "../src/echo.ts";
 
@@ -272,4 +275,145 @@ test("many bots in one process are strangers to each other", async () => {
   await gateway.kick("b1", { closeAfterMs: 0 });
   await vi.waitUntil(() => bots[1]!.state.connection === "kicked", { interval: 5 });
   for (const id of ["b2", "b3", "b4"]) expect((await gateway.say(id, "hi", { waitMs: 5_000 })).reply).toBe("echo: hi");
+});
+
+// --- files
+
+function botItems(gateway: Gateway, chat = "zhangsan") {
+  return gateway.chat("bot", chat)?.items.flatMap((item) => (item.by === "bot" ? [item] : [])) ?? [];
+}
+
+const sent = (gateway: Gateway, cmd: string) =>
+  gateway
+    .log()
+    .filter((entry) => entry.cmd === cmd && entry.dir === "in")
+    .map(({ text }) => JSON.parse(text) as { body: Record<string, unknown> });
+
+test("!upload: init with size, chunks and MD5, chunks from 0, finish, and the file under the message", async () => {
+  const { gateway } = await subscribed();
+  const { replies } = await gateway.say("bot", "!upload 1300000", { waitMs: 10_000 });
+  expect(replies).toHaveLength(1);
+  expect(botItems(gateway)).toMatchObject([{ via: "respond", kind: "file", filename: "upload.bin" }]);
+  expect(sent(gateway, "aibot_upload_media_init")).toMatchObject([
+    {
+      body: {
+        type: "file",
+        total_size: 1_300_000,
+        total_chunks: 3,
+        md5: expect.stringMatching(/^[0-9a-f]{32}$/) as string,
+      },
+    },
+  ]);
+  const chunks = sent(gateway, "aibot_upload_media_chunk").map(({ body }) => body["chunk_index"]);
+  expect(chunks.toSorted()).toEqual([0, 1, 2]);
+  expect(sent(gateway, "aibot_upload_media_finish")).toHaveLength(1);
+});
+
+test("an image from a path goes as an image, is pushed, and its progress is told", async () => {
+  const { gateway, bot } = await subscribed();
+  await gateway.say("bot", "hello", { waitMs: 5_000 });
+  const folder = await mkdtemp(join(tmpdir(), "openws-test-"));
+  ended.push(() => rm(folder, { recursive: true }));
+  const path = join(folder, "图.png");
+  const png = Buffer.concat([Buffer.from("89504e470d0a1a0a", "hex"), Buffer.alloc(700_000, 1)]);
+  await writeFile(path, png);
+  const progress: number[] = [];
+  const onProgress = (ackedBytes: number): void => void progress.push(ackedBytes);
+  const end = await bot.push({ userid: "zhangsan" }, reply.file(path, { onProgress }));
+  expect(end).toEqual({ type: "delivered" });
+  expect(botItems(gateway).at(-1)).toMatchObject({ via: "send", kind: "image", filename: "图.png" });
+  expect(progress.at(-1)).toBe(png.length);
+  const response = await fetch(`${gateway.apiUrl}/media/${botItems(gateway).at(-1)!.mediaId}`);
+  expect(Buffer.from(await response.arrayBuffer()).equals(png)).toBe(true);
+});
+
+test("a file that is no image goes as a file, whatever it is called or asked to be, and says so", async () => {
+  const { bot } = await subscribed();
+  const uploaded = await bot.upload(new Blob(["not a picture"]), { kind: "image", filename: "photo.webp" });
+  expect(uploaded).toMatchObject({
+    kind: "file",
+    notices: [expect.stringContaining(".webp goes as a file") as string],
+  });
+  expect((await bot.upload(Buffer.from("<html></html>"), { filename: "photo.png" })).kind).toBe("file");
+});
+
+test("a drop in the middle of an upload: the rest goes over the next socket, under the same upload_id", async () => {
+  const { gateway, bot, next } = await subscribed();
+  gateway.set({ ackLatencyMs: 60 });
+  const uploading = bot.upload(new Uint8Array(5_000_000).fill(7), { filename: "big.bin" });
+  await vi.waitUntil(() => sent(gateway, "aibot_upload_media_chunk").length >= 5, { interval: 5 });
+  const back = next(ready);
+  gateway.cut(gateway.connections()[0]!.n, "reset");
+  await back;
+  expect(await uploading).toMatchObject({ kind: "file" });
+  expect(sent(gateway, "aibot_upload_media_init")).toHaveLength(1);
+  expect(new Set(sent(gateway, "aibot_upload_media_chunk").map(({ body }) => body["upload_id"])).size).toBe(1);
+});
+
+test.for([
+  ["missing", "/nonexistent/report.pdf", /there is no file \/nonexistent\/report.pdf/],
+  ["too small", new Uint8Array(4), /fewer than 5 bytes/],
+  ["too large", new Uint8Array(20 * 1_048_576 + 1), /at most 20971520 \(20 MB\)/],
+] as [string, string | Uint8Array, RegExp][])(
+  "a file that is %s is refused in a sentence, and nothing is sent",
+  async ([, source, sentence]) => {
+    const { gateway, bot } = await subscribed();
+    await expect(bot.push({ userid: "u" }, reply.file(source))).rejects.toThrow(sentence);
+    expect(sent(gateway, "aibot_upload_media_init")).toEqual([]);
+    expect(sent(gateway, "aibot_send_msg")).toEqual([]);
+  },
+);
+
+test("a file that cannot be sent costs a sentence, not the rest of the answer", async () => {
+  const { gateway, bot } = await subscribed();
+  bot.on("text", async function* () {
+    yield "here it comes";
+    yield reply.file("/nonexistent/report.pdf");
+    yield "that was it";
+  });
+  await gateway.say("bot", "hi", { waitMs: 1_000 });
+  await vi.waitUntil(() => botItems(gateway).length === 3, { interval: 5 });
+  expect(botItems(gateway).map(({ content }) => content)).toEqual([
+    "here it comes",
+    "（文件发送失败 · The file could not be sent）",
+    "that was it",
+  ]);
+});
+
+test("without a line an upload fails at once", async () => {
+  const { bot } = echoBot("ws://127.0.0.1:1");
+  await expect(bot.upload(Buffer.from("hello"), { filename: "a.txt" })).rejects.toThrow(/there is no connection/);
+});
+
+test("what a user sent is downloaded and decrypted, under its name, in the order of the message", async () => {
+  const { gateway, bot } = await subscribed();
+  const { promise, resolve } = Promise.withResolvers<Message<"mixed">>();
+  bot.on("file", async (message) => {
+    const { bytes, filename } = await message.download();
+    return `${filename}: ${Buffer.from(bytes).toString()}`;
+  });
+  bot.on("mixed", resolve);
+  const file = { base64: Buffer.from("quarterly figures").toString("base64"), filename: "Q3 报告.txt" };
+  const told = await gateway.say("bot", { from: { userid: "u" }, msgtype: "file", file }, { waitMs: 5_000 });
+  expect(told.reply).toBe("Q3 报告.txt: quarterly figures");
+  const image = (text: string) => ({ msgtype: "image", image: { base64: Buffer.from(text).toString("base64") } });
+  const msg_item = [image("first"), { msgtype: "text", text: { content: "and" } }, image("second")];
+  await gateway.say("bot", { from: { userid: "u" }, msgtype: "mixed", mixed: { msg_item } });
+  const mixed = await promise;
+  expect(mixed.text).toBe("[image]\nand\n[image]");
+  const contents = await Promise.all(mixed.files.map((each) => each.download()));
+  expect(contents.map(({ bytes }) => Buffer.from(bytes).toString())).toEqual(["first", "second"]);
+});
+
+test("a file whose link is over costs the file, not the message", async () => {
+  const { gateway, bot } = await subscribed();
+  bot.on("image", async (message) => {
+    gateway.advance(6 * 60_000);
+    return message.download().then(
+      () => "downloaded",
+      (error: Error) => error.message,
+    );
+  });
+  const told = await gateway.say("bot", { from: { userid: "u" }, msgtype: "image", image: {} }, { waitMs: 5_000 });
+  expect(told.reply).toMatch(/the link of the file is not good any more \(403\)/);
 });
