@@ -15,6 +15,7 @@ import { durationMs } from "./duration.ts";
 import { Fault, faultSchema, faultTable, readFault, type ArmedFault, type FaultKind } from "./faults.ts";
 import { guard, type Guard } from "./guard.ts";
 import type { Driver } from "./server.ts";
+import { lintRules } from "./lint.ts";
 import { profileNames, SomeSwitches, switchTable } from "./switches.ts";
 import type { LogEntry } from "./wirelog.ts";
 import type { Answer } from "./world.ts";
@@ -294,6 +295,9 @@ export const createApi = (driver: Driver, { version, guard: guarded }: ApiOption
     driver.run({ type: "reset" });
     return c.body(null, 204);
   });
+
+  app.get("/api/lint", (c) => c.json(world.findings(c.req.query("bot"))));
+  app.get("/api/lint/rules", (c) => c.json(lintRules));
 
   // ---- the log
   app.get("/api/log", (c) => {

@@ -269,6 +269,17 @@ export class Conversations {
       if (item.by === "bot" && item.kind === "stream" && !item.finished && item.at < before) item.expired = true;
   }
 
+  /** The event that a req_id belongs to, if it is an event's. */
+  eventtypeOf(reqId: string): string | undefined {
+    return this.#turns.get(reqId)?.eventtype;
+  }
+
+  /** Whether a chatid is that of a chat in another spelling: with a prefix, or in another case. */
+  spelt(bot: string, chatid: string): boolean {
+    const bare = chatid.slice(chatid.lastIndexOf(":") + 1).toLowerCase();
+    return this.chats.of(bot).some(({ id }) => id !== chatid && id.toLowerCase() === bare);
+  }
+
   /** A bot was removed: its req_ids mean nothing any more. */
   forget(bot: Speaker): void {
     for (const [reqId, turn] of this.#turns) if (turn.bot === bot) this.#turns.delete(reqId);

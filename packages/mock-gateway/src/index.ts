@@ -16,6 +16,7 @@ import { createApi } from "./admin.ts";
 import { Fault, readFault, type ArmedFault } from "./faults.ts";
 import { isLoopback } from "./guard.ts";
 import { Driver, listen } from "./server.ts";
+import type { Finding } from "./lint.ts";
 import type { SomeSwitches, Switches } from "./switches.ts";
 import type { Certificate } from "./tls.ts";
 import type { LogEntry, WireLogBounds } from "./wirelog.ts";
@@ -25,6 +26,7 @@ import type { Answer, BotConfig, BotView, ConnectionView, CutHow, WorldOptions }
 export { behaviours, type Behaviour, type BehaviourId } from "./behaviours.ts";
 export type { SentFile, UserEvent, UserMessage } from "./callbacks.ts";
 export type { BotItem, Chat, ChatItem, UserItem, Via } from "./chats.ts";
+export { lintRules, type Finding, type LintRule, type LintRuleId } from "./lint.ts";
 export { ListenError } from "./server.ts";
 export { profile, profileNames, switchTable, Switches } from "./switches.ts";
 export type { Confidence, ProfileName, SomeSwitches, SwitchName, SwitchRow } from "./switches.ts";
@@ -84,6 +86,8 @@ export interface Gateway extends AsyncDisposable {
   cut(connection: number, how: CutHow, code?: number): void;
   /** The wire log, oldest first. */
   log(after?: number): LogEntry[];
+  /** What clients did against the rules. */
+  findings(bot?: string): Finding[];
   /** Moves the world clock; with `transport` also idle time-outs, acks and kick closes. */
   advance(ms: number, options?: { transport?: boolean }): void;
   /** Arms a fault: data, or the text that `--fault` takes. What strikes a connection as a whole does so at once. */
@@ -162,6 +166,7 @@ export const startGateway = async (options: GatewayOptions = {}): Promise<Gatewa
     cut: (connection, how, code) =>
       driver.run({ type: "cut", connection, how, ...(code === undefined ? {} : { code }) }),
     log: (after) => log.entries(after),
+    findings: (bot) => world.findings(bot),
     advance: (ms, { transport = false } = {}) => driver.run({ type: "advance", ms, transport }),
     addFault: async (fault) => {
       const made = typeof fault === "string" ? readFault(fault) : Fault.parse(fault);

@@ -21,9 +21,10 @@ import { Conversations, Memory, ok, type Destination, type Turn, type Verdict } 
 import { Faults, type ArmedFault, type Fault, type FaultOf } from "./faults.ts";
 import type { HttpAnswer, UploadedFile } from "./media.ts";
 import { oddTexts, padded } from "./mischief.ts";
-import { Session, type Act } from "./session.ts";
+import { Session, type Act, type Fields } from "./session.ts";
 import { profile, SomeSwitches, type ProfileName, type Switches } from "./switches.ts";
 import { Waiters, type CallId, type Told } from "./waiters.ts";
+import { Lint, type Finding } from "./lint.ts";
 import { maskSecret, type LogEntry } from "./wirelog.ts";
 
 /** A bot that may subscribe. Without a secret any is accepted; the name is what groups mention, by default the id. */
@@ -48,6 +49,8 @@ export interface WorldOptions {
   readonly faults?: readonly Fault[];
   /** Whether there are `log` effects; default true. */
   readonly log?: boolean;
+  /** Whether clients are linted; default true. */
+  readonly lint?: boolean;
 }
 
 export type { ArmedFault, CallId, Fault, Told };
@@ -193,11 +196,19 @@ interface BotWaiter {
 }
 
 /** What a command was, on the way to its ack. */
-interface Asked {
-  readonly connection: Connection;
+interface Asked extends Heard {
   readonly reqId: string;
-  readonly command: string | null;
   readonly entry: LogEntry | undefined;
+}
+
+/** A frame that came in. */
+interface Heard {
+  readonly connection: Connection;
+  readonly text: string;
+  readonly binary: boolean;
+  readonly command: string | null;
+  readonly frame: Fields | undefined;
+  readonly act: Act;
 }
 
 /** 2026-01-01T00:00:00Z. */
@@ -219,6 +230,7 @@ export class World {
   readonly #bots = new Map<string, Bot>();
   #closedToStrangers = false;
   readonly #connections = new Map<number, Connection>();
+  #lint: Lint | undefined;
   readonly #waiters: Waiters;
   readonly #botWaiters = new Map<CallId, BotWaiter>();
 
@@ -292,6 +304,11 @@ export class World {
   /** A file a bot uploaded. */
   uploaded(mediaId: string): UploadedFile | undefined {
     return this.#conversations.media.shown(mediaId);
+  }
+
+  /** What clients did against the rules, oldest first; of one bot if named. */
+  findings(bot?: string): Finding[] {
+    return this.#lint?.findings(bot) ?? [];
   }
 
   /** The armed faults. */
@@ -418,6 +435,7 @@ export class World {
       ending: undefined,
     };
     this.#connections.set(n, connection);
+    this.#lint?.opened(n, this.#clock.transport);
     this.#logSocket(connection, `opened from ${address}`);
     this.#watch(connection);
     this.#ping(connection);
@@ -431,17 +449,19 @@ export class World {
     connection.heardAt = this.#clock.transport;
     connection.lastFrameAt = this.#clock.world;
     connection.framesIn++;
-    const { cmd: command, reqId, act } = connection.session.read(text, this.switches);
+    const { cmd: command, reqId, act, frame } = connection.session.read(text, this.switches);
     if (entry) {
       entry.cmd = command;
       entry.reqId = reqId;
     }
     if (act.type === "ignore") {
-      if (entry) judge(entry, { why: act.why, ...(act.note === undefined ? {} : { note: act.note }) }, 0);
+      const verdict = { why: act.why, ...(act.note === undefined ? {} : { note: act.note }) };
+      if (entry) judge(entry, verdict, 0);
+      this.#observe({ connection, text, binary: binary ?? false, command, frame, act }, verdict, 0);
       return;
     }
     connection.lastReqId = act.reqId;
-    const asked: Asked = { connection, reqId: act.reqId, command, entry };
+    const asked: Asked = { connection, reqId: act.reqId, command, entry, text, binary: binary ?? false, frame, act };
 
     if (this.#faults.size > 0) {
       const bot = act.type === "subscribe" ? act.botId : connection.session.bot;
@@ -612,6 +632,7 @@ export class World {
     const turn = this.#conversations.trigger(bot, { eventtype: "disconnected_event" }, to);
     this.#callback(connection, turn, "kick.event");
     connection.session.kicked();
+    this.#lint?.kicked(connection.session.n, bot.id, this.#clock.transport, this.#clock.world);
     const { kickClose, kickCloseMs } = this.switches;
     if (closeAfterMs === "never" || (closeAfterMs === undefined && kickClose === "never")) return;
     connection.ending = this.#clock.after(closeAfterMs ?? this.#chance.between(...kickCloseMs), () => {
@@ -649,6 +670,7 @@ export class World {
 
   #gone(connection: Connection, reason: string | undefined): void {
     this.#connections.delete(connection.session.n);
+    this.#lint?.closed(connection.session.n);
     for (const appointment of [connection.idle, connection.pinging, connection.ending]) this.#clock.cancel(appointment);
     this.#leave(connection, reason);
   }
@@ -774,6 +796,7 @@ export class World {
   #begin(): void {
     this.#chance = new Chance(this.#options.seed ?? 1);
     this.#faults = new Faults(this.#chance);
+    this.#lint = this.#options.lint === false ? undefined : new Lint();
     this.#conversations = new Conversations({
       clock: this.#clock,
       chance: this.#chance,
@@ -969,6 +992,7 @@ export class World {
     const { why, body } = verdict;
     const errcode = forced?.errcode ?? this.#errcode(why);
     if (entry) judge(entry, verdict, errcode);
+    this.#observe(asked, verdict, errcode);
     const errmsg =
       errcode === 0
         ? '"ok"'
@@ -989,6 +1013,7 @@ export class World {
 
   /** The ack leaves, as far as faults let it. */
   #sendAck({ connection, reqId, command, entry }: Asked, text: string, verdict: BehaviourId, errcode: number): void {
+    this.#lint?.acked(connection.session.n, reqId);
     const about = { cmd: null, reqId, verdict, errcode, ...(command === null ? {} : { acks: command }) };
     const out = (fault?: string): void => {
       if (this.#connections.get(connection.session.n) === connection)
@@ -1041,6 +1066,29 @@ export class World {
       }
     }
     release?.();
+  }
+
+  /** Shows a frame and what came of it to the lint. */
+  #observe({ connection, text, binary, command, frame, act }: Heard, { why, note }: Verdict, errcode: number): void {
+    if (!this.#lint) return;
+    const { bot = null, n } = connection.session;
+    this.#lint.observe({
+      connection: n,
+      bot,
+      at: this.#clock.world,
+      now: this.#clock.transport,
+      text: maskSecret(text.length > 4_000 ? text.slice(0, 4_000) : text),
+      binary,
+      command,
+      frame,
+      act,
+      why,
+      errcode,
+      note,
+      eventtype: "reqId" in act ? this.#conversations.eventtypeOf(act.reqId) : undefined,
+      chatKnownOtherwise:
+        act.type === "send" && errcode !== 0 && bot !== null && this.#conversations.spelt(bot, act.chatid),
+    });
   }
 
   #errcode(why: BehaviourId): number {

@@ -44,3 +44,14 @@ export const containing = (text: string): unknown => expect.stringContaining(tex
 export const matching = (pattern: RegExp): unknown => expect.stringMatching(pattern);
 export const including = (members: object): unknown => expect.objectContaining(members);
 export const anything = (): unknown => expect.anything();
+
+/** A button card that the server takes. */
+export const card = (task_id: string) => ({
+  card_type: "button_interaction",
+  task_id,
+  main_title: { title: "Approve?" },
+  button_list: [
+    { text: "Yes", style: 1, key: "yes" },
+    { text: "No", style: 2, key: "no" },
+  ],
+});

@@ -1,7 +1,7 @@
 import { createHash, createDecipheriv } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import { Bench } from "./bench.ts";
-import { anything, containing, including, matching } from "./wire.ts";
+import { anything, containing, including, matching, card } from "./wire.ts";
 
 const second = 1000;
 const minute = 60 * second;
@@ -727,15 +727,3 @@ describe("the world itself", () => {
     expect(bench.world.connections()).toEqual([]);
   });
 });
-
-function card(task_id: string) {
-  return {
-    card_type: "button_interaction",
-    task_id,
-    main_title: { title: "Approve?" },
-    button_list: [
-      { text: "Yes", style: 1, key: "yes" },
-      { text: "No", style: 2, key: "no" },
-    ],
-  };
-}
