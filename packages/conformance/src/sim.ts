@@ -135,13 +135,27 @@ class Run {
     this.#faultsEndAt = at;
     this.#broken = this.#wire.silentlyBroken;
     if (["kicked", "refused", "stopped"].includes(this.#client.state)) this.#client.start();
-    const throttled = this.#log.findLast((happening) => happening.what === "moved")?.why === "throttled";
-    const askAt = at + recoveryMs + (throttled ? throttledMs : 0);
-    agenda.at(askAt, () => this.#say(this.#schedule.commands.length, lastWord, 0));
-    // Most runs are quiet soon after.
-    for (let later = askAt + 5_000; later < askAt + quietMs; later += 5_000)
+    this.#endAt = at + recoveryMs + quietMs;
+    agenda.at(at + recoveryMs, () => this.#askOnceMore(true));
+  }
+
+  /** A throttled client is given the time that throttling takes; then it must answer. Most runs are quiet soon after. */
+  #askOnceMore(patient: boolean): void {
+    const agenda = this.#agenda;
+    const { now } = agenda;
+    if (patient && this.#client.state !== "ready" && this.#throttled) {
+      this.#endAt = now + throttledMs + quietMs;
+      agenda.at(now + throttledMs, () => this.#askOnceMore(false));
+      return;
+    }
+    this.#say(this.#schedule.commands.length, lastWord, 0);
+    for (let later = now + 5_000; later < now + quietMs; later += 5_000)
       agenda.at(later, () => (this.#quiet = Object.values(this.#client.left).every((open) => open === 0)));
-    this.#endAt = askAt + quietMs;
+  }
+
+  get #throttled(): boolean {
+    const last = this.#log.findLast((happening) => happening.what === "moved" && happening.to === "waiting");
+    return last?.what === "moved" && last.why === "throttled";
   }
 
   #shown(): Shown[] {

@@ -316,6 +316,11 @@ export class Connection {
     return this.#requests.size;
   }
 
+  /** Req_ids that are remembered, for an open request or an ack that is owed; all that grows and shrinks in here. */
+  get lanes(): number {
+    return this.#requests.lanes;
+  }
+
   /** When the next `tick` is due if nothing else comes first; undefined when only a caller can change anything. */
   get deadline(): Millis | undefined {
     const state = this.#state;

@@ -76,6 +76,11 @@ export class Requests {
     return this.#open.size;
   }
 
+  /** How many req_ids are remembered, for an open request or an ack that is owed: what this object holds in memory. */
+  get lanes(): number {
+    return this.#lanes.size;
+  }
+
   /** When `tick` should be called at the latest; undefined while nothing awaits an ack. */
   get deadline(): Millis | undefined {
     return this.#open.size === 0 ? undefined : this.#wakeAt;

@@ -39,6 +39,8 @@ interface Line {
   forgotten: boolean;
   /** Commands that went up, to know what an ack that comes down answers; kept while a fault asks for it. */
   readonly commands: Map<string, string>;
+  /** Until when the acks of a req_id are held up: those of one req_id never overtake each other. */
+  readonly delayed: Map<string, Millis>;
   /** An ack that waits for the next one to overtake it. */
   held: string | undefined;
   subscribed: boolean;
@@ -115,6 +117,7 @@ export class Wire {
       stalled: { up: 0, down: 0 },
       forgotten: false,
       commands: new Map(),
+      delayed: new Map(),
       held: undefined,
       subscribed: false,
     };
@@ -202,12 +205,19 @@ export class Wire {
     const armed = this.#armed.find((fault) => fault.kind === "errcode" && fault.of === refusable && fault.left > 0);
     if (armed?.kind === "errcode") {
       armed.left--;
-      this.#agenda.at(this.#agenda.now + 100, () => this.#down(line, ackText(req_id, armed.errcode)));
+      this.#ackAfter(line, 100, req_id, ackText(req_id, armed.errcode));
       return true;
     }
     if (!line.forgotten || refusable === "ping" || refusable === "subscribe") return false;
-    this.#agenda.at(this.#agenda.now + 100, () => this.#down(line, ackText(req_id, 846609)));
+    this.#ackAfter(line, 100, req_id, ackText(req_id, 846609));
     return true;
+  }
+
+  /** Sends an ack in a while, and no other of its req_id before it. */
+  #ackAfter(line: Line, ms: Millis, req_id: string, text: string): void {
+    const at = Math.max(this.#agenda.now + ms, line.delayed.get(req_id) ?? 0);
+    line.delayed.set(req_id, at);
+    this.#agenda.at(at, () => this.#down(line, text));
   }
 
   #perform(effects: readonly WorldEffect[]): void {
@@ -248,19 +258,22 @@ export class Wire {
       if (this.#agenda.now < this.#resetUntil)
         this.#agenda.at(this.#agenda.now + this.#resetAfterMs, () => this.#cut(line, 1006));
     }
-    if (line.held !== undefined) {
-      const { held } = line;
+    const req_id = member(text, '"req_id":"');
+    if ((line.delayed.get(req_id) ?? 0) > this.#agenda.now) return this.#ackAfter(line, 0, req_id, text);
+    const { held } = line;
+    if (held !== undefined) {
       line.held = undefined;
-      this.#down(line, text);
-      this.#down(line, held);
+      const inOrder = member(held, '"req_id":"') === req_id;
+      this.#down(line, inOrder ? held : text);
+      this.#down(line, inOrder ? text : held);
       return;
     }
-    if (this.#armed.length === 0 || !this.#bent(line, text)) this.#down(line, text);
+    if (this.#armed.length === 0 || !this.#bent(line, req_id, text)) this.#down(line, text);
   }
 
   /** Whether a fault of acks took this one into its hands. */
-  #bent(line: Line, text: string): boolean {
-    const of = ackOf(line.commands.get(member(text, '"req_id":"')));
+  #bent(line: Line, req_id: string, text: string): boolean {
+    const of = ackOf(line.commands.get(req_id));
     const armed = this.#armed.find((fault) => fault.left > 0 && (fault.kind === "ack-swap" || ("of" in fault && fault.of === of)));
     if (armed === undefined) return false;
     armed.left--;
@@ -268,7 +281,7 @@ export class Wire {
       case "ack-drop":
         return true;
       case "ack-delay":
-        this.#agenda.at(this.#agenda.now + armed.ms, () => this.#down(line, text));
+        this.#ackAfter(line, armed.ms, req_id, text);
         return true;
       case "ack-duplicate":
         this.#down(line, text);

@@ -1,0 +1,69 @@
+import { describe, expect, test } from "vitest";
+import { campaign, judge, replay, scheduleOf, simulate } from "../src/index.ts";
+import { longRun } from "./long-run.ts";
+
+/** Ten seconds of schedules, another ten thousand of them each day; SIM_SEED runs a day's again. */
+const seed = Number(process.env["SIM_SEED"] ?? Math.floor(Date.now() / 86_400_000) * 100_000);
+const ms = Number(process.env["SIM_MS"] ?? 10_000);
+
+describe("the core against the mock's own gateway", () => {
+  test(
+    `no invariant breaks in ${ms / 1_000} s of schedules from seed ${seed}`,
+    () => {
+      const until = performance.now() + ms;
+      const { failure, schedules, answers, faults, virtualMs } = campaign({
+        seed,
+        runs: Infinity,
+        goOn: () => performance.now() < until,
+      });
+      expect(failure?.report, "SIM_SEED repeats it").toBeUndefined();
+      // oxlint-disable-next-line no-console -- figures belong in the log of a run
+      console.info(
+        `${schedules} schedules from seed ${seed}: ${Math.round(virtualMs / 3_600_000)} virtual hours, ${faults} faults, ${answers} answers`,
+      );
+    },
+    ms + 60_000,
+  );
+
+  test("the same schedule gives the same history, byte for byte", () => {
+    for (const n of [1, 2, 3, 4, 5]) {
+      const [first, second] = [simulate(scheduleOf(n)), simulate(scheduleOf(n))];
+      expect(JSON.stringify(second)).toBe(JSON.stringify(first));
+    }
+  });
+
+  test("a drawn schedule lasts 15 minutes at least, with three faults and twenty answers", () => {
+    let answered = 0;
+    for (let n = 0; n < 200; n++) {
+      const schedule = scheduleOf(n);
+      const history = simulate(schedule);
+      expect(history.endAt).toBeGreaterThanOrEqual(15 * 60_000);
+      expect(schedule.faults.length).toBeGreaterThanOrEqual(3);
+      expect(schedule.commands.filter((command) => command.do === "say").length).toBeGreaterThanOrEqual(20);
+      answered += history.happenings.filter(({ what }) => what === "answered").length;
+    }
+    // What is said while the line is down is said again, and lost if it stays down.
+    expect(answered / 200).toBeGreaterThan(20);
+  });
+
+  test("a schedule that holds has nothing to replay", () => {
+    expect(replay(1, "0")).toBeUndefined();
+  });
+
+  test.each(regressions())("seed %i, which once showed a defect, holds", (n) => {
+    expect(judge(simulate(scheduleOf(n)))).toBeUndefined();
+  });
+});
+
+describe("24 virtual hours with a reconnect every five minutes", () => {
+  test("nothing in the core grows with uptime", () => {
+    const { sizes } = longRun();
+    // After the first hour as much is held as after the last.
+    for (const [name, [early, late]] of Object.entries(sizes)) expect(late, name).toBeLessThanOrEqual(early * 1.5 + 16);
+  });
+});
+
+/** Seeds at which the simulator, the mock or the core was found to be wrong. */
+function regressions(): readonly number[] {
+  return [282, 683, 2_657, 3_852, 22_588, 30_118, 30_587, 31_005, 32_526];
+}
