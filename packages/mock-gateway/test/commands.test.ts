@@ -115,7 +115,9 @@ describe("who may move the gateway", () => {
     expect(gateway.token).toMatch(/^[\w-]{24}$/);
     expect((await fetch(`${base}/bots`)).status).toBe(401);
     expect((await fetch(`${base}/bots`, { headers: { authorization: "Bearer wrong" } })).status).toBe(401);
-    expect((await fetch(`${base}/bots`, { headers: { authorization: `Bearer ${String(gateway.token)}` } })).status).toBe(200);
+    expect(
+      (await fetch(`${base}/bots`, { headers: { authorization: `Bearer ${String(gateway.token)}` } })).status,
+    ).toBe(200);
     expect((await fetch(`${base}/bots?token=${String(gateway.token)}`)).status).toBe(200);
     expect((await fetch(`${base}/reset?token=${String(gateway.token)}`, { method: "POST" })).status).toBe(401);
     expect((await fetch(`${base.replace("/api", "")}/readyz`)).status).toBe(200);
