@@ -45,6 +45,9 @@ const ENTRY =
 /** The files that adapt a disk, a broker, a cipher to a port of ours: the other half of what may touch a runtime. */
 const ADAPTER = /^[\w-]+\/src\/(?:store\.\w+|media(?:\.\w+)?|tls(?:\.\w+)?|(?:sinks|lease)\/.+)\.ts$/;
 
+/** The files that only gather names: one a package, and one for each runtime where a package differs between them. */
+const INDEX = /^[\w-]+\/src\/index(?:\.\w+)?\.ts$/;
+
 const REFEREE = "the referee is written from spec/ and shares the data modules only, never the client's machines";
 const SUITE = "the suite judges any client: it may know the frames and the mock, and only the simulator knows the core";
 const CLIENT = "the client knows the protocol; only its testee knows the suite, and that by type alone";
@@ -161,7 +164,7 @@ function relativeImport(path: string, specifier: string, typeOnly: boolean): str
   const home = path.split("/", 2).join("/");
   if (!target.startsWith(`${home}/`)) return `a relative import stays within ${home}: another package is named`;
   // An index only gathers names; what it gathers is judged where it lives.
-  if (typeOnly || touchesRuntime(path) || path === `${home}/index.ts`) return undefined;
+  if (typeOnly || touchesRuntime(path) || INDEX.test(path)) return undefined;
   if (ENTRY.test(target)) return PURE;
   // The connector's logic runs on every runtime, so it is handed its adapters; the other packages run on Node alone.
   if (home === "connector/src" && ADAPTER.test(target)) return PURE;

@@ -37,7 +37,7 @@ test("README says the same in both languages", () => {
     return {
       headings: [...withoutCode(text).matchAll(/^#+/gm)].map(([marks]) => marks),
       commands: [...text.matchAll(/^```sh\n([^]*?)^```$/gm)].map(([, code = ""]) =>
-        code.replace(/<[^>]*>|"content":"[^"]*"/g, ""),
+        code.replace(/<[^>]*>|"[^"\n]*"/g, ""),
       ),
       links: [...text.matchAll(/\]\(([^)]*)\)/g)]
         .map(([, target]) => target)

@@ -1,0 +1,46 @@
+/**
+ * `npm run soak`: the long runs, one after the other. Each prints its command, its seed and its figures, and the first that
+ * fails ends the soak with its exit code. docs/simulator.md keeps the figures.
+ */
+import { spawnSync } from "node:child_process";
+import { parseArgs } from "node:util";
+
+const { values } = parseArgs({
+  options: {
+    seed: { type: "string", default: "1" },
+    runs: { type: "string", default: "1000000" },
+    fuzz: { type: "string", default: "10000000" },
+    only: { type: "string" },
+  },
+});
+
+interface Run {
+  readonly name: string;
+  readonly command: readonly [string, ...string[]];
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+const root = new URL("..", import.meta.url);
+
+const runs: readonly Run[] = [
+  {
+    name: "sim",
+    command: ["packages/conformance/src/cli.ts", "sim", "--runs", values.runs, "--seed", values.seed],
+  },
+  {
+    name: "fuzz",
+    command: ["node_modules/vitest/vitest.mjs", "run", "--project", "protocol", "test/vectors.test.ts", "--testTimeout", "0"],
+    env: { FUZZ: values.fuzz },
+  },
+];
+
+for (const { name, command, env = {} } of runs) {
+  if (values.only !== undefined && values.only !== name) continue;
+  const prefix = Object.entries(env).map(([key, value]) => `${key}=${value} `);
+  process.stdout.write(`\n${name}: ${prefix.join("")}node ${command.join(" ")}\n`);
+  const { status } = spawnSync(process.execPath, command, { cwd: root, env: { ...process.env, ...env }, stdio: "inherit" });
+  if (status !== 0) {
+    process.exitCode = status ?? 4;
+    break;
+  }
+}
