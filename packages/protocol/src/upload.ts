@@ -313,10 +313,10 @@ export class Upload {
 
   /** When to send a `tick` if nothing else comes; later than the last `now`. */
   get deadline(): Millis | undefined {
-    const { phase, away, now, waitUntil, flights, missing } = this.#s;
-    if (phase === "idle" || phase === "done" || away) return undefined;
+    const { phase, away, now, waitUntil, missing } = this.#s;
+    if (phase === "done" || away) return undefined;
     if (waitUntil > now) return waitUntil;
-    if (phase !== "chunk" || flights.length >= this.#s.window) return undefined;
+    // What may go already waits for a place, and every place is freed by an outcome.
     const next = Math.min(...missing.map(({ at }) => at));
     return next > now && next < Infinity ? next : undefined;
   }
@@ -392,8 +392,8 @@ export class Upload {
 
   #pump(effects: UploadEffect[]): void {
     const s = this.#s;
-    if (s.away || s.now < s.waitUntil) return;
-    if (s.uploadId !== undefined && s.phase !== "done" && s.now >= s.sessionAt + uploadLifeMs) this.#open(effects);
+    if (s.phase === "done" || s.away || s.now < s.waitUntil) return;
+    if (s.uploadId !== undefined && s.now >= s.sessionAt + uploadLifeMs) this.#open(effects);
     if (s.phase === "chunk") {
       while (s.flights.length < s.window) {
         const next = s.missing.find(({ at }) => at <= s.now);

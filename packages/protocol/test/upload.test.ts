@@ -138,7 +138,7 @@ describe("planUpload", () => {
     expect(planUpload({ filename: `${"a".repeat(300)}.${"b".repeat(32)}`, sizeBytes: 9 })).toMatchObject({
       plan: { filename: "a".repeat(256) },
     });
-    expect(planUpload({ filename: "a".repeat(257), sizeBytes: 9 })).toMatchObject({
+    expect(planUpload({ filename: `${"a".repeat(256)}b`, sizeBytes: 9 })).toMatchObject({
       plan: { filename: "a".repeat(256) },
     });
   });
@@ -230,7 +230,7 @@ describe("Upload, when all goes well", () => {
 
   it("names no MD5 if it has none", () => {
     const [init] = new Upload({ plan: plan(5, "a.png") }).handle(0, start);
-    expect(init).toEqual({
+    expect(init).toStrictEqual({
       type: "init",
       key: 1,
       body: { type: "image", filename: "a.png", total_size: 5, total_chunks: 1 },
@@ -256,11 +256,21 @@ describe("Upload, when all goes well", () => {
     );
   });
 
+  it("is over when it has its media_id", () => {
+    const upload = new Upload({ plan: plan(5) });
+    say(upload, 0, start, settled(1, opened), settled(2, acked()), settled(3, acked({ media_id: "M" })));
+    expect(say(upload, 9e9, start, tick, ready, settled(3, acked()), { type: "cancel" }, { type: "stopped" })).toEqual(
+      [],
+    );
+    expect(upload.state.phase).toBe("done");
+  });
+
   it("starts once, and does nothing before", () => {
     const upload = new Upload({ plan: plan(5) });
-    expect(say(upload, 0, tick, ready, settled(1, acked()))).toEqual([]);
+    const now = 1_800_000_000_000;
+    expect(say(upload, now, tick, ready, settled(1, acked()))).toEqual([]);
     expect(upload.deadline).toBeUndefined();
-    expect(say(upload, 0, start, start)).toEqual(["1 init"]);
+    expect(say(upload, now, start, start)).toEqual(["1 init"]);
   });
 
   it("refuses a file of fewer than five bytes without sending anything", () => {
@@ -395,6 +405,21 @@ describe("Upload's window", () => {
     expect(upload.state.missing.at(-1)).toEqual({ index: 3, at: 600 });
   });
 
+  it("wakes for the chunk that may go first, and for none when it is over", () => {
+    const upload = underWay(2);
+    say(upload, 0, settled(2, refused(-1)));
+    expect(upload.deadline).toBe(500);
+    say(upload, 100, settled(3, refused(-1)));
+    expect(upload.deadline).toBe(500);
+    expect(say(upload, 500, tick, settled(4, acked()))).toEqual(["4 U#0", "512 KiB"]);
+    expect(upload.deadline).toBe(600);
+    expect(say(upload, 550, { type: "cancel" })).toEqual(["failed cancelled at chunk"]);
+    expect(upload.deadline).toBeUndefined();
+    const paused = underWay(2);
+    say(paused, 0, settled(2, refused(45009)), { type: "cancel" });
+    expect(paused.deadline).toBeUndefined();
+  });
+
   it("sends other chunks while one waits", () => {
     const upload = underWay(5, { window: 2 });
     expect(say(upload, 0, settled(2, refused(-1)))).toEqual([]);
@@ -439,6 +464,14 @@ describe("Upload, when it is not told", () => {
     expect(say(upload, 2, settled(7, timedOut))).toEqual(["10 U#8"]);
     say(upload, 2, settled(10, timedOut));
     expect(upload.state.window).toBe(1);
+  });
+
+  it("does not doubt the session for a chunk without an ack", () => {
+    const upload = underWay(1);
+    expect(say(upload, 0, settled(2, timedOut), settled(3, refused(40058)))).toEqual([
+      "3 U#0",
+      "failed refused at chunk",
+    ]);
   });
 
   it("ignores a late or foreign outcome", () => {
@@ -572,6 +605,17 @@ describe("Upload, when it is refused", () => {
       errcode: 45009,
       errmsg: "api freq out of limit",
     });
+  });
+
+  it("does not count a throttled init as sent", () => {
+    const upload = new Upload({ plan: plan(5) });
+    say(upload, 0, start, settled(1, refused(45009)));
+    say(upload, minute, tick, settled(2, refused(45009)));
+    expect(say(upload, 2 * minute, tick, settled(3, timedOut), settled(4, timedOut))).toEqual([
+      "3 init",
+      "4 init",
+      "5 init",
+    ]);
   });
 
   it("counts throttles in a row only", () => {
@@ -720,6 +764,11 @@ describe("Upload, when the connection is lost", () => {
     expect(restored.state).toMatchObject({ doubtful: true, sends: [1, 1, 1, 1, 1, 1, 0] });
   });
 
+  it("begins no session when it ends half an hour after the last one", () => {
+    expect(say(underWay(1), 1_800_000, { type: "cancel" })).toEqual(["failed cancelled at chunk"]);
+    expect(say(underWay(1), 1_800_000, settled(2, refused(40006)))).toEqual(["failed refused at chunk"]);
+  });
+
   it("fails when it is cancelled or the connection stops for good", () => {
     expect(result(underWay(1).handle(0, { type: "cancel" }))).toEqual({
       state: "failed",
@@ -774,6 +823,7 @@ describe("Upload, as a machine", () => {
     say(upload, 1_000, settled(2, refused(-1)));
     expect(say(upload, 0, tick)).toEqual([]);
     expect(upload.deadline).toBe(1_500);
+    expect(upload.state.now).toBe(1_000);
   });
 });
 
