@@ -9,14 +9,15 @@ import { Hono, type Context } from "hono";
 import { streamSSE } from "hono/streaming";
 import * as z from "zod";
 import { behaviours } from "./behaviours.ts";
+import { AdvanceBody, BotBody, CutMode, EventBody, KickBody, MessageBody, SettingsBody, Wait } from "./bodies.ts";
 import type { UserEvent, UserMessage } from "./callbacks.ts";
 import type { Chat } from "./chats.ts";
-import { durationMs } from "./duration.ts";
 import { Fault, faultSchema, faultTable, readFault, type ArmedFault, type FaultKind } from "./faults.ts";
 import { guard, type Guard } from "./guard.ts";
 import type { Driver } from "./server.ts";
+import { openApi, routes } from "./openapi.ts";
 import { lintRules } from "./lint.ts";
-import { profileNames, SomeSwitches, switchTable } from "./switches.ts";
+import { switchTable, type SomeSwitches } from "./switches.ts";
 import type { LogEntry } from "./wirelog.ts";
 import type { Answer } from "./world.ts";
 
@@ -41,70 +42,8 @@ const titles: Record<ProblemError["status"] | 500, string> = {
   500: "Internal error",
 };
 
-const id = z.string().min(1, "must not be empty").max(256, "is longer than 256 characters");
-
-/** A new bot. */
-export const BotBody = z.strictObject({ id, secret: z.string().min(1).optional(), name: z.string().min(1).optional() });
-
-const from = z.looseObject({ userid: id });
-const where = { chattype: z.enum(["single", "group"]).optional(), chatid: id.optional(), msgid: id.optional() };
-const inGroup = (body: { chattype?: string | undefined; chatid?: string | undefined }) =>
-  body.chattype !== "group" || body.chatid !== undefined;
-const needsChatid = { path: ["chatid"], error: "is needed when chattype is group" };
-
-const spoken = z.looseObject({ content: z.string() });
-const sentFile = z.looseObject({
-  base64: z.base64().optional(),
-  filename: z.string().optional(),
-  url: z.string().optional(),
-});
-const item = z.looseObject({ msgtype: z.string().min(1) });
-
-/** What a user says. Members of the callback that are not named here pass through. */
-export const MessageBody = z
-  .looseObject({
-    from,
-    ...where,
-    msgtype: z.string().min(1),
-    text: spoken.optional(),
-    voice: spoken.optional(),
-    image: sentFile.optional(),
-    file: sentFile.optional(),
-    video: sentFile.optional(),
-    mixed: z.looseObject({ msg_item: z.array(item).min(1, "must not be empty") }).optional(),
-    quote: item.optional(),
-  })
-  .refine(inGroup, needsChatid)
-  .refine((body) => !needsObject.has(body.msgtype) || body[body.msgtype] !== undefined, {
-    error: "lacks the object named by its msgtype, such as text: {content} for msgtype text",
-  });
-const needsObject = new Set(["text", "voice", "mixed"]);
-
-/** What a user does, or the server. */
-export const EventBody = z
-  .looseObject({ eventtype: z.string().min(1), from: from.optional(), ...where })
-  .refine(inGroup, needsChatid);
-
-const KickBody = z.strictObject({ closeAfterMs: z.union([z.int().min(0), z.literal("never")]).optional() });
-const AdvanceBody = z.strictObject({
-  ms: z
-    .int()
-    .min(0, "must not be negative: the clock only goes forward")
-    .max(10 * 365 * 86_400_000, "is more than ten years"),
-  transport: z.boolean().optional(),
-});
-const SettingsBody = z.strictObject({ profile: z.enum(profileNames).optional(), switches: SomeSwitches.optional() });
-const CutMode = z.enum(["close", "reset", "half-open", "nat-drop"]);
 const faultKinds = Object.keys(faultTable) as FaultKind[];
 const flat = ({ id, fault, used }: ArmedFault) => ({ id, ...fault, used });
-
-/** Milliseconds, or a number with ms, s, m or h; at most an hour. */
-const wait = z
-  .string()
-  .transform(durationMs)
-  .pipe(
-    z.number("must be milliseconds such as 5000, or a duration such as 10s").max(3_600_000, "is more than an hour"),
-  );
 
 const maxJsonBytes = 32 * 1024 * 1024;
 const maxMultipartBytes = 128 * 1024 * 1024;
@@ -141,6 +80,7 @@ export const createApi = (driver: Driver, { version, guard: guarded }: ApiOption
   });
   app.get("/livez", (c) => c.json({ status: "ok", version }));
   app.get("/readyz", (c) => c.json({ status: "ready", version }));
+  app.get("/openapi.json", (c) => c.json(openApi(routes, version)));
   app.get("/metrics", (c) =>
     c.text(metrics(driver), 200, { "content-type": "text/plain; version=0.0.4; charset=utf-8" }),
   );
@@ -356,7 +296,7 @@ const toldOf = (answer: Answer) => (answer.type === "told" ? answer.told : refus
 const readWait = (c: Context): number => {
   const text = c.req.query("wait");
   if (text === undefined) return 0;
-  const read = wait.safeParse(text);
+  const read = Wait.safeParse(text);
   if (!read.success) throw new ProblemError(400, `wait ${read.error.issues[0]!.message}`);
   return read.data;
 };
