@@ -29,7 +29,15 @@ const runs: readonly Run[] = [
   },
   {
     name: "fuzz",
-    command: ["node_modules/vitest/vitest.mjs", "run", "--project", "protocol", "test/vectors.test.ts", "--testTimeout", "0"],
+    command: [
+      "node_modules/vitest/vitest.mjs",
+      "run",
+      "--project",
+      "protocol",
+      "test/vectors.test.ts",
+      "--testTimeout",
+      "0",
+    ],
     env: { FUZZ: values.fuzz },
   },
 ];
@@ -38,7 +46,11 @@ for (const { name, command, env = {} } of runs) {
   if (values.only !== undefined && values.only !== name) continue;
   const prefix = Object.entries(env).map(([key, value]) => `${key}=${value} `);
   process.stdout.write(`\n${name}: ${prefix.join("")}node ${command.join(" ")}\n`);
-  const { status } = spawnSync(process.execPath, command, { cwd: root, env: { ...process.env, ...env }, stdio: "inherit" });
+  const { status } = spawnSync(process.execPath, command, {
+    cwd: root,
+    env: { ...process.env, ...env },
+    stdio: "inherit",
+  });
   if (status !== 0) {
     process.exitCode = status ?? 4;
     break;

@@ -12,21 +12,24 @@ const NAME = "openws-conformance";
 
 const HELP = `${NAME}: judges any client of the WeCom AI-bot gateway by what it does on the wire
 
-Usage: ${NAME} [--help | --version]
+Usage: ${NAME} COMMAND [options]
 
-This version has no command yet: the checks are not part of it.
+  sim            the core against the mock gateway over a faulty wire, in virtual time; see ${NAME} sim --help
 
   -h, --help     print this and exit
       --version  print the version and exit
 
-Exit codes: 0 done, 2 wrong usage.
+The checks of other clients are not part of this version.
+
+Exit codes: 0 conformant, 1 not, 2 wrong usage.
 `;
 
-process.exitCode = main(process.argv.slice(2));
+process.exitCode = await main(process.argv.slice(2));
 
-function main(args: string[]): number {
+async function main(args: string[]): Promise<number> {
   let options;
   try {
+    if (args[0] === "sim") return (await import("./cli/sim.ts")).sim(args.slice(1));
     ({ values: options } = parseArgs({
       args,
       options: { help: { type: "boolean", short: "h" }, version: { type: "boolean" } },

@@ -32,10 +32,22 @@ export type Happening =
   | { readonly what: "opened"; readonly at: Millis; readonly socket: number }
   | Frame
   /** The client was told that a socket closed; `current` if it was the one in use. */
-  | { readonly what: "closed"; readonly at: Millis; readonly socket: number; readonly code: number; readonly current: boolean }
+  | {
+      readonly what: "closed";
+      readonly at: Millis;
+      readonly socket: number;
+      readonly code: number;
+      readonly current: boolean;
+    }
   | { readonly what: "dropped"; readonly at: Millis; readonly socket: number }
   | { readonly what: "moved"; readonly at: Millis; readonly from: string; readonly to: string; readonly why: string }
-  | { readonly what: "asked"; readonly at: Millis; readonly key: number; readonly req_id: string; readonly text: string }
+  | {
+      readonly what: "asked";
+      readonly at: Millis;
+      readonly key: number;
+      readonly req_id: string;
+      readonly text: string;
+    }
   | { readonly what: "settled"; readonly at: Millis; readonly key: number; readonly outcome: Settled }
   | { readonly what: "delivered"; readonly at: Millis; readonly text: string }
   | { readonly what: "noticed"; readonly at: Millis; readonly text: string }
@@ -43,9 +55,27 @@ export type Happening =
   | { readonly what: "operator"; readonly at: Millis; readonly did: "start" | "stop" | "restart" }
   | { readonly what: "fault"; readonly at: Millis; readonly kind: string }
   /** An answer begins, its text ends, the answer is over. */
-  | { readonly what: "answering"; readonly at: Millis; readonly answer: number; readonly req_id: string; readonly chat: string }
-  | { readonly what: "said"; readonly at: Millis; readonly answer: number; readonly marks: number; readonly how: string }
-  | { readonly what: "answered"; readonly at: Millis; readonly answer: number; readonly state: string; readonly route: string }
+  | {
+      readonly what: "answering";
+      readonly at: Millis;
+      readonly answer: number;
+      readonly req_id: string;
+      readonly chat: string;
+    }
+  | {
+      readonly what: "said";
+      readonly at: Millis;
+      readonly answer: number;
+      readonly marks: number;
+      readonly how: string;
+    }
+  | {
+      readonly what: "answered";
+      readonly at: Millis;
+      readonly answer: number;
+      readonly state: string;
+      readonly route: string;
+    }
   /** The application pushes, and hears what became of it. */
   | { readonly what: "pushing"; readonly at: Millis; readonly push: string; readonly chat: string }
   | { readonly what: "pushed"; readonly at: Millis; readonly push: string; readonly state: string }

@@ -7,6 +7,8 @@ export { campaign, replay } from "./sim/campaign.ts";
 export type { Campaign, CampaignOptions, Failure } from "./sim/campaign.ts";
 
 // Its oracle
-export { behaviours, invariants, judge } from "./invariants.ts";
+export { behaviours } from "./behaviours.ts";
+export type { Coverage } from "./behaviours.ts";
+export { invariants, judge } from "./invariants.ts";
 export type { Breach, Invariant } from "./invariants.ts";
 export type { Happening, History } from "./history.ts";

@@ -4,9 +4,9 @@ import { parse } from "yaml";
 import { behaviours, invariants, judge, scheduleOf, simulate } from "../src/index.ts";
 import type { Happening, History } from "../src/index.ts";
 
-const requirements = parse(
-  readFileSync(new URL("../../../spec/requirements.yaml", import.meta.url), "utf8"),
-) as { requirements: { behaviour?: number | number[] }[] };
+const requirements = parse(readFileSync(new URL("../../../spec/requirements.yaml", import.meta.url), "utf8")) as {
+  requirements: { behaviour?: number | number[] }[];
+};
 
 describe("the table of behaviours", () => {
   test("each of the 85 has an invariant or a reason for none", () => {
@@ -53,15 +53,28 @@ describe("the oracle sees", () => {
     ["one-line", (all) => all.filter(({ what }) => what !== "dropped" && what !== "closed")],
     [
       "ready-by-ack",
-      (all) => all.slice(0, all.findIndex((one) => one.what === "moved" && one.to === "ready") + 1).filter(({ what }) => what !== "received"),
+      (all) =>
+        all
+          .slice(0, all.findIndex((one) => one.what === "moved" && one.to === "ready") + 1)
+          .filter(({ what }) => what !== "received"),
     ],
     ["heartbeat", (all) => all.filter((one) => one.what !== "sent" || !one.text.startsWith('{"cmd":"ping"'))],
     ["notices-silence", (all) => all.filter((one) => one.what !== "received" || !one.text.includes('"ping_'))],
-    ["delivers-once", (all) => all.toSpliced(all.findIndex(({ what }) => what === "delivered"), 1)],
+    [
+      "delivers-once",
+      (all) =>
+        all.toSpliced(
+          all.findIndex(({ what }) => what === "delivered"),
+          1,
+        ),
+    ],
     ["one-in-flight", (all) => all.filter((one) => one.what !== "received" || !isReplyAck(one.text))],
     [
       "secret",
-      (all) => [...all, { what: "noticed", at: sound.endAt, text: `the secret is ${sound.secret}` } satisfies Happening],
+      (all) => [
+        ...all,
+        { what: "noticed", at: sound.endAt, text: `the secret is ${sound.secret}` } satisfies Happening,
+      ],
     ],
   ])("a breach of %s", (id, bend) => {
     const history = { ...sound, happenings: bend(structuredClone([...sound.happenings])) };

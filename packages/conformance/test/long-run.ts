@@ -68,7 +68,11 @@ export function longRun(): LongRun {
       for (const effect of stream.handle(now, input)) {
         if (effect.type !== "send") continue;
         const body = effect.body;
-        handle({ type: "request", key: ++keys, frame: encode({ cmd: "aibot_respond_msg", headers: { req_id: `m${minute}` }, body }) });
+        handle({
+          type: "request",
+          key: ++keys,
+          frame: encode({ cmd: "aibot_respond_msg", headers: { req_id: `m${minute}` }, body }),
+        });
         stream.handle(now, { type: "settled", key: effect.key, outcome: { type: "acked" } });
       }
     return JSON.stringify(stream.state).length;

@@ -120,7 +120,8 @@ export class Application {
 
   /** The process was killed: everything comes back from what was stored. */
   restore(): void {
-    for (const [chat, budget] of this.#budgets) this.#budgets.set(chat, this.#core.Budget.restore(stored(budget.state)));
+    for (const [chat, budget] of this.#budgets)
+      this.#budgets.set(chat, this.#core.Budget.restore(stored(budget.state)));
     for (const [n, answer] of this.#answers) {
       const budget = this.#budget(answer.chat);
       const options = { ...answer.options, budget };
@@ -203,12 +204,11 @@ export class Application {
         );
       case "push":
         return this.#request(this.#send(chat, effect), this.#settleStream(n, effect.key));
-      case "done":
+      case "done": {
         this.#answers.delete(n);
-        this.#log.push({
-          ...{ what: "answered", at: this.#agenda.now, answer: n },
-          ...{ state: effect.result.state, route: effect.result.route },
-        });
+        const { state, route } = effect.result;
+        this.#log.push({ what: "answered", at: this.#agenda.now, answer: n, state, route });
+      }
     }
   }
 
@@ -314,7 +314,8 @@ export class Application {
       if (this.#uploads.get(sending.n) === sending) this.#stepUpload(sending, { type: "settled", key, outcome });
     };
     const headers = { req_id: this.#client.reqId() };
-    if (effect.type === "init") this.#request({ cmd: "aibot_upload_media_init", headers, body: effect.body }, settle, ackMs);
+    if (effect.type === "init")
+      this.#request({ cmd: "aibot_upload_media_init", headers, body: effect.body }, settle, ackMs);
     else if (effect.type === "finish")
       this.#request({ cmd: "aibot_upload_media_finish", headers, body: effect.body }, settle, ackMs);
     else {
@@ -329,7 +330,13 @@ const passing = new Set([6000, -1, 846609]);
 
 /** The question with which every run ends: whether the line is really there. */
 export const lastWord: Extract<Command, { do: "say" }> = {
-  ...{ do: "say", at: 0, chat: chatCount, pieces: 1, everyMs: 100, bytes: 10, ending: "finish" },
+  do: "say",
+  at: 0,
+  chat: chatCount,
+  pieces: 1,
+  everyMs: 100,
+  bytes: 10,
+  ending: "finish",
 };
 
 /** Text of about so many bytes of UTF-8, with characters of one to four bytes; made once for each length. */

@@ -157,11 +157,13 @@ function frameOf(frame: Extract<Happening, { what: "sent" | "received" }>): stri
   const { stream, markdown } = object(body);
   const { id, finish, content } = { ...object(markdown), ...object(stream) };
   const parts = [
-    cmd === undefined ? `ack ${String(errcode)}` : String(cmd),
+    typeof cmd === "string" ? cmd : `ack ${String(errcode)}`,
     String(object(headers)["req_id"]),
-    ...(id === undefined ? [] : [String(id)]),
+    ...(typeof id === "string" ? [id] : []),
     ...(finish === true ? ["finish"] : []),
-    ...(typeof content === "string" ? [JSON.stringify(content.length > 40 ? `${content.slice(0, 40)}…` : content)] : []),
+    ...(typeof content === "string"
+      ? [JSON.stringify(content.length > 40 ? `${content.slice(0, 40)}…` : content)]
+      : []),
   ];
   return parts.join("  ");
 }

@@ -18,7 +18,10 @@ import { bot } from "./wire.ts";
 import type { Wire } from "./wire.ts";
 
 /** The core to be tried: `@openws/protocol` itself, or a copy of it with a defect. */
-export type Core = Pick<typeof Protocol, "Connection" | "Stream" | "Budget" | "Upload" | "planUpload" | "encode" | "encodeChunk">;
+export type Core = Pick<
+  typeof Protocol,
+  "Connection" | "Stream" | "Budget" | "Upload" | "planUpload" | "encode" | "encodeChunk"
+>;
 
 /** Something the contract of the machines forbids, caught in the act. */
 export type Broken = { readonly at: Millis; readonly id: string; readonly message: string };
@@ -259,7 +262,7 @@ export class Client {
       const effects = stream.handle(now, input);
       if (twin !== undefined) this.#compare("stream", [effects, stream.state], [expected, twin.state]);
       if ((stream.deadline ?? Infinity) <= now)
-        this.#break("contract-4", `a stream's deadline ${stream.deadline} is not ahead`);
+        this.#break("contract-4", `a stream's deadline ${String(stream.deadline)} is not ahead`);
       return effects;
     } catch (error) {
       this.#break("contract-1", `the stream of answer ${answer.n} threw on ${input.type}: ${String(error)}`);
@@ -277,7 +280,7 @@ export class Client {
       const effects = upload.handle(now, input);
       if (twin !== undefined) this.#compare("upload", [effects, upload.state], [expected, twin.state]);
       if ((upload.deadline ?? Infinity) <= now)
-        this.#break("contract-4", `an upload's deadline ${upload.deadline} is not ahead`);
+        this.#break("contract-4", `an upload's deadline ${String(upload.deadline)} is not ahead`);
       return effects;
     } catch (error) {
       this.#break("contract-1", `upload ${sending.n} threw on ${input.type}: ${String(error)}`);

@@ -88,7 +88,13 @@ export type Fault =
   /** An ack that nobody asked for. */
   | { readonly kind: "ack-stray"; readonly at: Millis; readonly while: "now" | "subscribing" }
   /** Commands are refused in place of being taken. */
-  | { readonly kind: "errcode"; readonly at: Millis; readonly times: number; readonly of: Refusable; readonly errcode: number }
+  | {
+      readonly kind: "errcode";
+      readonly at: Millis;
+      readonly times: number;
+      readonly of: Refusable;
+      readonly errcode: number;
+    }
   /** The gateway forgets the subscription: pings are acked, commands answered 846609, nothing is delivered. */
   | { readonly kind: "forget"; readonly at: Millis }
   /** Pings and commands are acked, nothing is delivered, for so long. */

@@ -274,7 +274,9 @@ export class Wire {
   /** Whether a fault of acks took this one into its hands. */
   #bent(line: Line, req_id: string, text: string): boolean {
     const of = ackOf(line.commands.get(req_id));
-    const armed = this.#armed.find((fault) => fault.left > 0 && (fault.kind === "ack-swap" || ("of" in fault && fault.of === of)));
+    const armed = this.#armed.find(
+      (fault) => fault.left > 0 && (fault.kind === "ack-swap" || ("of" in fault && fault.of === of)),
+    );
     if (armed === undefined) return false;
     armed.left--;
     switch (armed.kind) {
@@ -355,7 +357,8 @@ export class Wire {
         if (line) this.#cut(line, fault.code);
         return now;
       case "deaf":
-        if (line) line.lost = { up: line.lost.up || fault.lost !== "down", down: line.lost.down || fault.lost !== "up" };
+        if (line)
+          line.lost = { up: line.lost.up || fault.lost !== "down", down: line.lost.down || fault.lost !== "up" };
         return now;
       case "stall":
         if (line) line.stalled[fault.way] = now + fault.forMs;

@@ -57,10 +57,10 @@ export function readPatch(text: string): Patch {
 
 /** The source with a hunk applied. Throws if what the hunk changes is not there, or more than once. */
 export function applyHunk(source: string, { file, before, after }: Hunk): string {
-  const [head, ...tails] = source.split(before);
-  if (tails.length !== 1)
-    throw new Error(`${tails.length === 0 ? "nothing" : "more than one place"} in ${file} looks like this:\n${before}`);
-  return `${head}${after}${tails[0]}`;
+  const parts = source.split(before);
+  if (parts.length !== 2)
+    throw new Error(`${parts.length === 1 ? "nothing" : "more than one place"} in ${file} looks like this:\n${before}`);
+  return parts.join(after);
 }
 
 /** A core with a defect, and how to clear it away. */

@@ -1,0 +1,129 @@
+/**
+ * Invariants of the line: when it is dialed, pinged and left alone, and which ack answers which frame.
+ * Each returns the first breach it meets; their sentences stand in ../invariants.ts.
+ */
+import type { Millis } from "../history.ts";
+import { breach } from "../story.ts";
+import type { Breach, Sent, Story } from "../story.ts";
+
+const ackMs = 10_000;
+const stableMs = 60_000;
+
+/** Waits grow as they should, and dials follow from moves alone. */
+export function backsOff({ moves, sockets, operator }: Story): Breach | undefined {
+  let attempts = 0;
+  let throttles = 0;
+  let readyAt: Millis | undefined;
+  let acts = 0;
+  for (const [index, { at, from, to, why }] of moves.entries()) {
+    for (; acts < operator.length && operator[acts]!.at <= at; acts++)
+      if (operator[acts]!.did === "restart") [attempts, throttles] = [0, 0];
+    if (to === "ready") readyAt = at;
+    if (from === "ready" && readyAt !== undefined && at - readyAt >= stableMs) [attempts, throttles] = [0, 0];
+    if (to !== "waiting") continue;
+    const leastMs =
+      why === "throttled" ? Math.min(300_000, 30_000 * 2 ** throttles++) : Math.min(30_000, 1_000 * 2 ** attempts++);
+    const next = moves[index + 1];
+    if (next === undefined || next.why !== "retry") continue;
+    const waitedMs = next.at - at;
+    if (waitedMs < leastMs || waitedMs > leastMs * 1.5 + 1)
+      return breach(
+        "backs-off",
+        next.at,
+        `waited ${waitedMs} ms after ${why}; ${leastMs} to ${leastMs * 1.5} were due`,
+      );
+  }
+  // What the moves say is what was done.
+  const dials = moves.filter(({ to }) => to === "dialing").length;
+  return dials === sockets.length ? undefined : breach("backs-off", 0, `${sockets.length} dials in ${dials} moves`);
+}
+
+/** Who was told to stay away does. */
+export function staysAway({ moves, sockets, operator }: Story): Breach | undefined {
+  let kicks: Millis[] = [];
+  for (const [index, { at, to }] of moves.entries()) {
+    if (to !== "kicked" && to !== "refused" && to !== "stopped") continue;
+    const next = sockets.find(({ dialedAt }) => dialedAt > at);
+    const told = operator.find((act) => act.at >= at && act.did !== "stop");
+    // A new process knows nothing of the kicks of the one before.
+    const bornAt = operator.findLast((act) => act.did === "restart" && act.at <= at)?.at ?? 0;
+    if (to === "kicked") kicks = [...kicks.filter((kick) => kick >= bornAt && at - kick < 300_000), at];
+    if (next === undefined || (told !== undefined && told.at <= next.dialedAt)) continue;
+    const agreed =
+      to === "kicked" && moves[index + 1]?.why === "retry" && kicks.length < 2 && next.dialedAt - at >= 30_000;
+    if (!agreed) return breach("stays-away", next.dialedAt, `dialed ${next.dialedAt - at} ms after it was ${to}`);
+  }
+  return undefined;
+}
+
+/** Ready sockets are pinged in time. */
+export function heartbeat({ sockets, history }: Story): Breach | undefined {
+  const seen = new Set<string>();
+  for (const { n, readyAt, endedAt, sent, acks } of sockets) {
+    if (readyAt === undefined) continue;
+    let before = readyAt;
+    let acked = true;
+    for (const { cmd, req_id, at } of sent) {
+      if (cmd !== "ping") continue;
+      if (seen.has(req_id)) return breach("heartbeat", at, `the req_id ${req_id} of a ping was used before`);
+      seen.add(req_id);
+      if (at - before > 45_000) return breach("heartbeat", at, `socket ${n} was not pinged for ${at - before} ms`);
+      if (acked && at - before < 20_000)
+        return breach("heartbeat", at, `socket ${n} was pinged again after ${at - before} ms`);
+      before = at;
+      acked = acks.get(req_id)?.some((ack) => ack.errcode === 0 && ack.at < at + ackMs) ?? false;
+    }
+    const end = Math.min(endedAt, history.endAt);
+    if (end - before > 45_000) return breach("heartbeat", end, `socket ${n} was not pinged any more`);
+  }
+  return undefined;
+}
+
+/** No frame overtakes the ack of the one before it. */
+export function oneInFlight({ sockets }: Story): Breach | undefined {
+  for (const { sent, acks } of sockets) {
+    const last = new Map<string, Sent>();
+    for (const frame of sent) {
+      if (frame.cmd === "ping") continue;
+      const before = last.get(frame.req_id);
+      last.set(frame.req_id, frame);
+      if (before === undefined || frame.at - before.at >= ackMs) continue;
+      // A request that was abandoned leaves its lane to the next one.
+      const { outcome, place: settled = Infinity } = before.request?.settled ?? {};
+      if (outcome?.type === "stopped" && settled < frame.place) continue;
+      const acked = acks.get(frame.req_id)?.some(({ place }) => place > before.place && place < frame.place) ?? false;
+      if (!acked)
+        return breach("one-in-flight", frame.at, `${frame.req_id}: a frame was sent while another was in flight`);
+    }
+  }
+  return undefined;
+}
+
+/** No ack confirms a later frame than its own. */
+export function lateAcks({ sockets }: Story): Breach | undefined {
+  for (const { sent, acks } of sockets) {
+    const lanes = new Map<string, number>();
+    for (const { request, req_id, cmd } of sent) {
+      if (request === undefined) continue;
+      const nth = (lanes.get(req_id) ?? 0) + 1;
+      lanes.set(req_id, nth);
+      const { settled } = request;
+      if (settled === undefined || (settled.outcome.type !== "acked" && settled.outcome.type !== "refused")) continue;
+      const came = (acks.get(req_id) ?? []).filter(({ place }) => place < settled.place);
+      const errcode = came.at(-1)?.errcode;
+      if (came.length < nth)
+        return breach(
+          "late-acks",
+          settled.at,
+          `${cmd} number ${nth} of ${req_id} was credited with ack ${came.length}`,
+        );
+      if ((errcode === 0) !== (settled.outcome.type === "acked"))
+        return breach(
+          "late-acks",
+          settled.at,
+          `${cmd} of ${req_id} settled as ${settled.outcome.type} by errcode ${String(errcode)}`,
+        );
+    }
+  }
+  return undefined;
+}
