@@ -9,7 +9,7 @@ import type { ConnectionEffect, ConnectionInput, ConnectionOptions, ConnectionSt
 import { UsageError } from "../src/errors.ts";
 import { cmd, encode } from "../src/frames.ts";
 
-const runs = { numRuns: 400 };
+const runs = { numRuns: 150 };
 const secret = "s3cr3t-of-the-bot";
 const lanes = ["R", "S", "T"] as const;
 
@@ -32,6 +32,8 @@ type Step =
       readonly to: "subscribe" | "ping" | "ping before";
       readonly errcode: number;
     }
+  /** An ack on the current socket. */
+  | { readonly do: "acked"; readonly lane: (typeof lanes)[number]; readonly errcode: number }
   | { readonly do: "request"; readonly lane: (typeof lanes)[number]; readonly ackMs: number | undefined }
   | { readonly do: "abandon"; readonly nth: number };
 
@@ -115,6 +117,10 @@ const steps: fc.Arbitrary<Step> = fc.oneof(
       ackMs: fc.option(fc.integer({ min: 1, max: 20_000 }), { nil: undefined }),
     }),
   },
+  {
+    weight: 5,
+    arbitrary: fc.record({ do: fc.constant("acked" as const), lane: fc.constantFrom(...lanes), errcode: errcodes }),
+  },
   { weight: 1, arbitrary: fc.record({ do: fc.constant("abandon" as const), nth: fc.nat(20) }) },
 );
 
@@ -131,7 +137,7 @@ const histories = fc
       },
       { weight: 2, arbitrary: errcodes.map((errcode): readonly Step[] => [...opening.slice(0, 2), answer(errcode)]) },
     ),
-    fc.array(steps, { maxLength: 60 }),
+    fc.array(steps, { maxLength: 60, size: "max" }),
   )
   .map(([first, rest]): readonly Step[] => [...first, ...rest]);
 
@@ -225,6 +231,8 @@ class Play {
         const req_id = { subscribe: this.#subscribe, ping: this.#pings[0]!, "ping before": this.#pings[1]! }[step.to];
         return { type: "received", socket: this.#dialed - step.socket, text: ackText(req_id, step.errcode) };
       }
+      case "acked":
+        return { type: "received", socket: this.#dialed, text: ackText(step.lane, step.errcode) };
       case "request": {
         const key = this.#keys++;
         const frame = encode({
@@ -310,7 +318,7 @@ describe("a connection, whatever happens", () => {
         for (const effect of effectsOf(play(history, options)))
           if (effect.type === "moved") seen.add(`${effect.from} ${effect.why} ${effect.to}`);
       }),
-      { numRuns: 3_000, seed: 5 },
+      { numRuns: 800, seed: 5 },
     );
     const table = Object.entries(transitions).flatMap(([from, row]) =>
       Object.entries(row).map(([why, to]) => `${from} ${why} ${to}`),
@@ -348,7 +356,7 @@ describe("a connection, whatever happens", () => {
         }
         expect(disturbed.calls).toEqual(plain.calls);
       }),
-      { numRuns: 100 },
+      { numRuns: 20 },
     );
   });
 
@@ -379,6 +387,23 @@ describe("a connection, whatever happens", () => {
         expect(after).toBe(state);
         expect(current === undefined).toBe(!["dialing", "subscribing", "ready"].includes(state));
       }
+    });
+  });
+
+  it("sends nothing but the subscribe before it is ready, and is made ready by that one's ack alone", () => {
+    forAll((played) => {
+      let subscribe = "none";
+      let ready = false;
+      for (const { input, effects } of played.calls)
+        for (const effect of effects) {
+          if (effect.type === "moved") ready = effect.to === "ready";
+          if (effect.type === "moved" && ready)
+            expect(input).toMatchObject({ type: "received", text: ackText(subscribe, 0) });
+          if (effect.type !== "send") continue;
+          const sent = parse(effect.text);
+          expect(sent.cmd === cmd.subscribe).toBe(!ready);
+          if (!ready) subscribe = sent.headers.req_id;
+        }
     });
   });
 

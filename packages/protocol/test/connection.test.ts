@@ -629,6 +629,16 @@ describe("a loss", () => {
     ]);
   });
 
+  it("of an old socket, told when the new one is subscribed, changes nothing", () => {
+    const line = new Line().ready();
+    line.tick(75_000);
+    line.again();
+    const { deadline } = line.connection;
+    expect(brief(line.take({ type: "closed", socket: 1, code: 1006, reason: "" }))).toEqual([]);
+    expect(brief(line.take({ type: "received", socket: 1, text: kickText }))).toEqual([]);
+    expect([line.state, line.socket, line.connection.deadline]).toEqual(["ready", 2, deadline]);
+  });
+
   it.each([1000, 1001, 1006, 1008, 1011, 1012])("is followed by a new socket after close code %d", (code) => {
     const line = new Line().ready();
     line.take({ type: "closed", socket: 1, code, reason: "" });

@@ -400,7 +400,7 @@ describe("Requests", () => {
         fc.record({ do: fc.constant("pass" as const), ms: fc.nat(20) }),
         fc.record({ do: fc.constant("end" as const) }),
       ),
-      { maxLength: 80 },
+      { maxLength: 80, size: "max" },
     );
     fc.assert(
       fc.property(steps, (history) => {
@@ -476,7 +476,7 @@ describe("Requests", () => {
           for (const [key, { lane, sent: isSent }] of open) expect(laneOf(lane).includes(key)).toBe(isSent);
         }
       }),
-      { numRuns: 500 },
+      { numRuns: 250 },
     );
   });
 });
