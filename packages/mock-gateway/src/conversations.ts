@@ -42,11 +42,24 @@ export interface Speaker {
 
 /** What is remembered for one bot. */
 export class Memory {
-  readonly taskIds = new Set<string>();
+  // Most of ten thousand bots never need them, and empty tables cost as much as the rest of a bot.
+  #taskIds: Set<string> | undefined;
+  #unanswered: Map<string, Turn> | undefined;
+  #interactions: Map<string, Turn[]> | undefined;
+
+  get taskIds(): Set<string> {
+    return (this.#taskIds ??= new Set());
+  }
+
   /** Delivered messages nobody answered, by msgid; kept only when they are to be redelivered. */
-  readonly unanswered = new Map<string, Turn>();
+  get unanswered(): Map<string, Turn> {
+    return (this.#unanswered ??= new Map());
+  }
+
   /** What each user has in interaction, by userid. */
-  readonly interactions = new Map<string, Turn[]>();
+  get interactions(): Map<string, Turn[]> {
+    return (this.#interactions ??= new Map());
+  }
 }
 
 /** Where a callback goes: the connection's number, and how its client reaches us over HTTP. */

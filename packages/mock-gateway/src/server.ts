@@ -184,7 +184,7 @@ export const listen = async (
   const wss = new WebSocketServer({ noServer: true, maxPayload: maxFrameBytes, autoPong: false });
   const door = certificate && openDoor(server, certificate);
   server.on("upgrade", (request, stream, head) => {
-    stream.on("error", () => stream.destroy());
+    stream.on("error", destroyIt);
     if (driver.open >= maxConnections) return refuseUpgrade(stream, 503, "Service Unavailable");
     const socket = door ? door.socketOf(stream) : (stream as Socket);
     const scheme = socket === stream ? "http" : "https";
@@ -237,6 +237,11 @@ const listenFailure = (error: NodeJS.ErrnoException, host: string, port: number)
       return `cannot listen on ${host}:${port}: ${error.message}`;
   }
 };
+
+/** A function of its own: a closure in the upgrade handler would keep the request, with all its headers, alive. */
+function destroyIt(this: Duplex): void {
+  this.destroy();
+}
 
 const refuseUpgrade = (socket: Duplex, status: number, text: string): void => {
   socket.end(`HTTP/1.1 ${status} ${text}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
