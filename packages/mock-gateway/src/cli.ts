@@ -20,6 +20,7 @@ const commands: Partial<Record<string, Command>> = {
   fault: async (...call) => (await import("./cli/fault.ts")).fault(...call),
   clock: async (...call) => (await import("./cli/clock.ts")).clock(...call),
   env: async (...call) => (await import("./cli/env.ts")).env(...call),
+  run: async (...call) => (await import("./cli/run.ts")).run(...call),
   readyz: async (...call) => (await import("./cli/readyz.ts")).readyz(...call),
   ca: async (...call) => (await import("./cli/ca.ts")).ca(...call),
   record: async (...call) => (await import("./cli/record.ts")).record(...call),
@@ -33,6 +34,7 @@ usage: openws-gateway [serve] [options]
        openws-gateway trigger EVENT       something happens: enter_chat, a card is clicked, another instance kicks
        openws-gateway fault [SPEC…]       what is broken, and breaking more
        openws-gateway clock [advance 10m] what time it is, and moving it
+       openws-gateway run SCENARIO…       plays conversations from files with a bot
        openws-gateway env                 the settings that point a bot here
        openws-gateway readyz              whether a gateway answers
        openws-gateway ca                  the certificate for --tls, and how clients are made to trust it

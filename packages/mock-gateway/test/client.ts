@@ -32,15 +32,13 @@ export class Client {
 
   /** A client that is subscribed. */
   static async subscribe(url: string, bot = "bot", secret = "secret", options: ClientOptions = {}): Promise<Client> {
-    const client = await Client.open(url, [], options);
-    client.send({ cmd: "aibot_subscribe", headers: { req_id: "sub" }, body: { bot_id: bot, secret } });
-    await client.next();
-    return client;
+    return (await Client.open(url, [], options)).begin(bot, secret);
   }
 
   /** One that answers every text with `echo: <text>` as a stream of two frames. */
   static async echo(url: string, bot = "bot", secret = "secret", options: ClientOptions = {}): Promise<Client> {
-    const client = await Client.subscribe(url, bot, secret, options);
+    const client = await Client.open(url, [], options);
+    // Before the subscribe: a message may come in the same segment as its ack.
     client.ws.on("message", (data) => {
       const { cmd, headers, body } = JSON.parse((data as Buffer).toString()) as Frame;
       if (cmd !== "aibot_msg_callback") return;
@@ -48,7 +46,14 @@ export class Client {
       client.reply(headers.req_id, "s", content.slice(0, 3), false);
       client.reply(headers.req_id, "s", content, true);
     });
-    return client;
+    return client.begin(bot, secret);
+  }
+
+  /** Subscribes, and waits for the first frame. */
+  async begin(bot: string, secret: string): Promise<this> {
+    this.send({ cmd: "aibot_subscribe", headers: { req_id: "sub" }, body: { bot_id: bot, secret } });
+    await this.next();
+    return this;
   }
 
   send(frame: object): void {
