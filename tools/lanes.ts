@@ -6,6 +6,8 @@
 export const LANES: Readonly<Record<string, string>> = {
   line: "a silent drop and a kick with the connector's own durations: two minutes of waiting",
   pack: "the packages as they would be published, installed by npm: needs the registry and half a minute",
+  deno: "the connector's sockets, files and handlers on Deno: needs 100 MB of Deno from the registry",
+  bun: "the connector's sockets, files and handlers on Bun: needs 100 MB of Bun from the registry",
   python: "bots on three Python libraries against the mock: needs Python 3, its package index and a minute",
   rust: "a bot on a Rust library against the mock: needs cargo, and minutes to build it the first time",
 };

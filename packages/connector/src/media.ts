@@ -55,12 +55,17 @@ const mostBytes = maxMediaBytes.file;
 async function openFile(source: FileSource, filename: string | undefined): Promise<OpenFile> {
   if (typeof source === "string") return openPath(source, filename ?? basename(source));
   if (source instanceof Uint8Array) return openBytes(source, filename ?? "");
-  if (source instanceof Blob) return openBlob(source, filename ?? ("name" in source ? String(source.name) : ""));
+  if (source instanceof Blob) return openBlob(source, filename ?? nameOf(source));
   if (typeof source === "object" && Symbol.asyncIterator in source) return spool(source, filename ?? "");
   throw new FileError("file-source", {
     en: "a file must be a path, a Blob, bytes, or a stream of bytes",
     zh: "文件必须是路径、Blob、字节数组或字节流",
   });
+}
+
+/** A File has a name; so does Bun's Blob, whose name may be undefined. */
+function nameOf(blob: Blob): string {
+  return "name" in blob && typeof blob.name === "string" ? basename(blob.name) : "";
 }
 
 async function openPath(path: string, name: string, unlinked = false): Promise<OpenFile> {

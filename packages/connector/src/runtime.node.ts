@@ -1,6 +1,7 @@
 /**
- * Node's runtime: sockets through `ws`, because Node's own WebSocket cannot be let go of. `close()` on a half-open socket
- * fires nothing for more than a minute there (measured), `terminate()` ends it at once.
+ * The runtime of Node and Deno: sockets through `ws`, because their own WebSockets cannot be let go of. On a half-open
+ * socket `close()` fires nothing for more than a minute and keeps a Deno process alive (measured); `terminate()` ends it
+ * at once.
  */
 import WebSocket from "ws";
 import type { Runtime, Socket, SocketEvents } from "./runtime.ts";

@@ -8,9 +8,10 @@ import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { afterEach, expect, test, vi } from "vitest";
 import { type Gateway, type GatewayOptions, startGateway } from "@openws/mock-gateway";
-import { type Bot, type BotEvent, type BotOptions, type Message, createBot, reply } from "../src/index.ts";
+import { type Bot, type BotEvent, type BotOptions, type Message, reply } from "../src/index.shared.ts";
 import { createApi } from "../src/api.ts";
 import { echo } from "../src/echo.ts";
+import { createBot } from "./library.ts";
 
 const fast = { heartbeatMs: 200, ackMs: 150, backoffBaseMs: 20 } as const;
 const ended: (() => Promise<void>)[] = [];
@@ -305,7 +306,7 @@ test("!upload: init with size, chunks and MD5, chunks from 0, finish, and the fi
     },
   ]);
   const chunks = sent(gateway, "aibot_upload_media_chunk").map(({ body }) => body["chunk_index"]);
-  expect(chunks.toSorted()).toEqual([0, 1, 2]);
+  expect(new Set(chunks)).toEqual(new Set([0, 1, 2]));
   expect(sent(gateway, "aibot_upload_media_finish")).toHaveLength(1);
 });
 
@@ -323,7 +324,8 @@ test("an image from a path goes as an image, is pushed, and its progress is told
   expect(end).toEqual({ type: "delivered" });
   expect(botItems(gateway).at(-1)).toMatchObject({ via: "send", kind: "image", filename: "图.png" });
   expect(progress.at(-1)).toBe(png.length);
-  const response = await fetch(`${gateway.apiUrl}/media/${botItems(gateway).at(-1)!.mediaId}`);
+  const { mediaId = "" } = botItems(gateway).at(-1)!;
+  const response = await fetch(`${gateway.apiUrl}/media/${mediaId}`);
   expect(Buffer.from(await response.arrayBuffer()).equals(png)).toBe(true);
 });
 
@@ -392,7 +394,9 @@ test("what a user sent is downloaded and decrypted, under its name, in the order
     const { bytes, filename } = await message.download();
     return `${filename}: ${Buffer.from(bytes).toString()}`;
   });
-  bot.on("mixed", resolve);
+  bot.on("mixed", (message) => {
+    resolve(message);
+  });
   const file = { base64: Buffer.from("quarterly figures").toString("base64"), filename: "Q3 报告.txt" };
   const told = await gateway.say("bot", { from: { userid: "u" }, msgtype: "file", file }, { waitMs: 5_000 });
   expect(told.reply).toBe("Q3 报告.txt: quarterly figures");
@@ -411,7 +415,7 @@ test("a file whose link is over costs the file, not the message", async () => {
     gateway.advance(6 * 60_000);
     return message.download().then(
       () => "downloaded",
-      (error: Error) => error.message,
+      (error: unknown) => (error as Error).message,
     );
   });
   const told = await gateway.say("bot", { from: { userid: "u" }, msgtype: "image", image: {} }, { waitMs: 5_000 });

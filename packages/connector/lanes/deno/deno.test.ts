@@ -1,0 +1,8 @@
+import { runsOn } from "../socket-suite.ts";
+import "../../test/driver.test.ts";
+import "../../test/bot.test.ts";
+import "../../test/gateway.test.ts";
+import "../../test/media.test.ts";
+import "../../test/files.test.ts";
+
+runsOn("deno");
