@@ -21,11 +21,12 @@ import { Conversations, Memory, ok, type Destination, type Turn, type Verdict } 
 import { Faults, type ArmedFault, type Fault, type FaultOf } from "./faults.ts";
 import type { HttpAnswer, UploadedFile } from "./media.ts";
 import { oddTexts, padded } from "./mischief.ts";
-import { Session, type Act, type Fields } from "./session.ts";
+import { errmsgOf, judge, Outlet, type Asked, type Connection } from "./outlet.ts";
+import { Session, type Act } from "./session.ts";
 import { profile, SomeSwitches, type ProfileName, type Switches } from "./switches.ts";
 import { Waiters, type CallId, type Told } from "./waiters.ts";
 import { Lint, type Finding } from "./lint.ts";
-import { maskSecret, type LogEntry } from "./wirelog.ts";
+import type { LogEntry } from "./wirelog.ts";
 
 /** A bot that may subscribe. Without a secret any is accepted; the name is what groups mention, by default the id. */
 export interface BotConfig {
@@ -163,59 +164,16 @@ interface Bot {
   readonly redeliveries: { turn: Turn; sameReqId: boolean; fault: string }[];
 }
 
-interface Connection {
-  readonly session: Session;
-  readonly origin: string;
-  readonly address: string;
-  readonly openedAt: Millis;
-  /** Transport clock. */
-  heardAt: Millis;
-  /** World clock. */
-  lastFrameAt: Millis | null;
-  framesIn: number;
-  framesOut: number;
-  /** No ack leaves before this: acks keep the order of their commands. */
-  ackAt: Millis;
-  /** The req_id of the last command, for a fault that reuses it. */
-  lastReqId: string | undefined;
-  /** Nothing crosses it any more, though the socket is open. */
-  silent: boolean;
-  /** Half-alive: nothing is delivered to it. */
-  deaf: boolean;
-  /** An ack that a fault holds until the next one has left. */
-  heldAck: (() => void) | undefined;
-  idle: Appointment | undefined;
-  pinging: Appointment | undefined;
-  ending: Appointment | undefined;
-}
-
 interface BotWaiter {
   readonly call: CallId;
   readonly bot: string;
   readonly until: Appointment;
 }
 
-/** What a command was, on the way to its ack. */
-interface Asked extends Heard {
-  readonly reqId: string;
-  readonly entry: LogEntry | undefined;
-}
-
-/** A frame that came in. */
-interface Heard {
-  readonly connection: Connection;
-  readonly text: string;
-  readonly binary: boolean;
-  readonly command: string | null;
-  readonly frame: Fields | undefined;
-  readonly act: Act;
-}
-
 /** 2026-01-01T00:00:00Z. */
 const defaultEpochMs = 1_767_225_600_000;
 const maxAppearedBots = 50_000;
 const maxHalfOpenMs = 15 * 60_000;
-const maxHeldAckMs = 5_000;
 
 export class World {
   switches: Switches;
@@ -225,8 +183,9 @@ export class World {
   #chance!: Chance;
   #conversations!: Conversations;
   #faults!: Faults;
+  #outlet!: Outlet;
   #effects: WorldEffect[] = [];
-  #logSeq = 0;
+  readonly #counter = { seq: 0 };
   readonly #bots = new Map<string, Bot>();
   #closedToStrangers = false;
   readonly #connections = new Map<number, Connection>();
@@ -427,6 +386,7 @@ export class World {
       framesOut: 0,
       ackAt: 0,
       lastReqId: undefined,
+      gone: false,
       silent: false,
       deaf: false,
       heldAck: undefined,
@@ -436,7 +396,7 @@ export class World {
     };
     this.#connections.set(n, connection);
     this.#lint?.opened(n, this.#clock.transport);
-    this.#logSocket(connection, `opened from ${address}`);
+    this.#outlet.note(connection, `opened from ${address}`);
     this.#watch(connection);
     this.#ping(connection);
   }
@@ -444,7 +404,7 @@ export class World {
   #received({ connection: n, text, binary }: WorldInput & { type: "received" }): void {
     const connection = this.#connections.get(n);
     if (!connection || connection.silent) return;
-    const entry = this.#log(connection, "in", text);
+    const entry = this.#outlet.log(connection, "in", text);
     if (entry && binary) entry.binary = true;
     connection.heardAt = this.#clock.transport;
     connection.lastFrameAt = this.#clock.world;
@@ -457,7 +417,7 @@ export class World {
     if (act.type === "ignore") {
       const verdict = { why: act.why, ...(act.note === undefined ? {} : { note: act.note }) };
       if (entry) judge(entry, verdict, 0);
-      this.#observe({ connection, text, binary: binary ?? false, command, frame, act }, verdict, 0);
+      this.#outlet.observe({ connection, text, binary: binary ?? false, command, frame, act }, verdict, 0);
       return;
     }
     connection.lastReqId = act.reqId;
@@ -478,14 +438,14 @@ export class World {
       // Nothing about a subscription changes before its ack (GW-KICK-4): it is decided when the ack is due.
       const decide = (): void => {
         if (this.#connections.get(n) === connection && !connection.silent)
-          this.#answer(asked, this.#subscribe(connection, act), "now");
+          this.#outlet.answer(asked, this.#subscribe(connection, act), "now");
       };
       const { subscribeLatencyMs } = this.switches;
       if (subscribeLatencyMs === 0) decide();
       else this.#clock.after(subscribeLatencyMs, decide);
       return;
     }
-    this.#answer(asked, this.#perform(connection, act), this.#latency());
+    this.#outlet.answer(asked, this.#perform(connection, act), this.#outlet.latency());
   }
 
   #perform(connection: Connection, act: Exclude<Act, { type: "ignore" | "subscribe" }>): Verdict {
@@ -497,7 +457,7 @@ export class World {
   #closed({ connection: n, code = 1006, reason = "" }: WorldInput & { type: "closed" }): void {
     const connection = this.#connections.get(n);
     if (!connection) return;
-    this.#logSocket(connection, `closed ${code}${reason === "" ? "" : ` ${reason}`}`);
+    this.#outlet.note(connection, `closed ${code}${reason === "" ? "" : ` ${reason}`}`);
     this.#gone(connection, connection.session.state === "subscribed" ? `the connection closed (${code})` : undefined);
   }
 
@@ -555,7 +515,7 @@ export class World {
     const verdict = this.#conversations.respondByUrl(code, body);
     if (verdict === "expired")
       return this.#reply(call, { type: "errcode", errcode: 60140, errmsg: "response code expired or used" });
-    const errcode = this.#errcode(verdict.why);
+    const errcode = this.#outlet.errcode(verdict.why);
     this.#reply(call, {
       type: "errcode",
       errcode,
@@ -636,7 +596,7 @@ export class World {
     const { kickClose, kickCloseMs } = this.switches;
     if (closeAfterMs === "never" || (closeAfterMs === undefined && kickClose === "never")) return;
     connection.ending = this.#clock.after(closeAfterMs ?? this.#chance.between(...kickCloseMs), () => {
-      this.#logSocket(connection, "cut: it was kicked", "kick.close");
+      this.#outlet.note(connection, "cut: it was kicked", "kick.close");
       this.#cut(connection.session.n, kickClose === "close" ? "close" : "reset");
     });
   }
@@ -650,7 +610,7 @@ export class World {
     if (how === "half-open" || how === "nat-drop") {
       connection.silent = true;
       const reads = how === "nat-drop";
-      this.#logSocket(
+      this.#outlet.note(
         connection,
         reads ? "nat-drop: nothing crosses any more" : "half-open: the gateway neither reads nor writes",
       );
@@ -664,11 +624,12 @@ export class World {
     }
     const closing = how === "close";
     this.#effects.push(closing ? { type: "close", connection: n, code, reason: "" } : { type: "reset", connection: n });
-    this.#logSocket(connection, closing ? `closed by the gateway with ${code}` : "reset by the gateway");
+    this.#outlet.note(connection, closing ? `closed by the gateway with ${code}` : "reset by the gateway");
     this.#gone(connection, closing ? `the gateway closed the connection (${code})` : "the gateway cut the connection");
   }
 
   #gone(connection: Connection, reason: string | undefined): void {
+    connection.gone = true;
     this.#connections.delete(connection.session.n);
     this.#lint?.closed(connection.session.n);
     for (const appointment of [connection.idle, connection.pinging, connection.ending]) this.#clock.cancel(appointment);
@@ -691,7 +652,7 @@ export class World {
     const limit = connection.session.state === "open" ? subscribeTimeoutMs : idleMs;
     const since = this.#clock.transport - connection.heardAt;
     if (limit > 0 && since >= limit) {
-      this.#logSocket(connection, `cut: silent for ${Math.round(since)} ms`, "idle.close");
+      this.#outlet.note(connection, `cut: silent for ${Math.round(since)} ms`, "idle.close");
       return this.#cut(connection.session.n, "reset");
     }
     // Without a limit it looks again now and then, since switches change at run time.
@@ -805,6 +766,18 @@ export class World {
         if (this.#waiters.size > 0) this.#waiters.noticed(chat, item);
       },
     });
+    this.#outlet = new Outlet({
+      clock: this.#clock,
+      chance: this.#chance,
+      faults: this.#faults,
+      lint: this.#lint,
+      switches: () => this.switches,
+      logging: this.#options.log !== false,
+      counter: this.#counter,
+      emit: (effect) => this.#effects.push(effect),
+      eventtypeOf: (reqId) => this.#conversations.eventtypeOf(reqId),
+      spelt: (bot, chatid) => this.#conversations.spelt(bot, chatid),
+    });
     for (const bot of this.#options.bots ?? []) this.#configure(bot);
     for (const fault of this.#options.faults ?? []) this.#faults.arm(this.#clock.transport, fault);
   }
@@ -836,7 +809,7 @@ export class World {
   #strike(connection: Connection, { id, fault }: ArmedFault): void {
     const { n } = connection.session;
     const bot = connection.session.bot === undefined ? undefined : this.#bots.get(connection.session.bot);
-    this.#logSocket(connection, `fault ${fault.kind}`, undefined, id);
+    this.#outlet.note(connection, `fault ${fault.kind}`, undefined, id);
     switch (fault.kind) {
       case "half-open":
       case "nat-drop":
@@ -894,7 +867,10 @@ export class World {
   #refuseByFault(asked: Asked, act: Act, { id, fault }: ArmedFault): boolean {
     if (asked.entry) asked.entry.fault = id;
     const answer = (errcode: number, errmsg: string): true => {
-      this.#answer(asked, { why: "ok", note: `fault ${fault.kind}` }, this.#latency(), { errcode, errmsg });
+      this.#outlet.answer(asked, { why: "ok", note: `fault ${fault.kind}` }, this.#outlet.latency(), {
+        errcode,
+        errmsg,
+      });
       return true;
     };
     switch (fault.kind) {
@@ -908,7 +884,7 @@ export class World {
           return answer(this.switches.uploadErrcode, behaviours["upload.bad-md5"].errmsg ?? "");
         // Acked, and never kept.
         if (act.type !== "upload-chunk") return false;
-        this.#answer(asked, this.#perform(asked.connection, act), this.#latency());
+        this.#outlet.answer(asked, this.#perform(asked.connection, act), this.#outlet.latency());
         this.#conversations.uploads.lose(act.uploadId, act.index);
         return true;
       default:
@@ -923,7 +899,8 @@ export class World {
   #deliver(bot: Bot, turn: Turn, why: BehaviourId, fault?: string): void {
     const connection = bot.live;
     if (!connection) return;
-    if (connection.deaf) return this.#logSocket(connection, `not delivered to a half-alive connection: ${turn.msgid}`);
+    if (connection.deaf)
+      return this.#outlet.note(connection, `not delivered to a half-alive connection: ${turn.msgid}`);
     this.#callback(connection, turn, why, fault);
   }
 
@@ -951,7 +928,7 @@ export class World {
     }
     const about = { reqId, verdict: why, ...(fault === undefined ? {} : { fault }) };
     texts.forEach((text, index) =>
-      this.#out(connection, text, {
+      this.#outlet.out(connection, text, {
         ...about,
         cmd: command,
         ...(index < texts.length - 1 ? { note: "sent by a fault" } : {}),
@@ -974,152 +951,6 @@ export class World {
       );
   }
 
-  #latency(): Millis {
-    const { ackLatencyMs, ackJitterMs } = this.switches;
-    if (ackLatencyMs === 0) return 0;
-    const jitter = Math.min(ackJitterMs, ackLatencyMs);
-    return Math.round(ackLatencyMs - jitter + 2 * jitter * this.#chance.next());
-  }
-
-  /** Sends the ack of a command `latencyMs` from now, never before an ack that is owed already. */
-  #answer(
-    asked: Asked,
-    verdict: Verdict,
-    latencyMs: Millis | "now",
-    forced?: { errcode: number; errmsg: string },
-  ): void {
-    const { connection, reqId, entry } = asked;
-    const { why, body } = verdict;
-    const errcode = forced?.errcode ?? this.#errcode(why);
-    if (entry) judge(entry, verdict, errcode);
-    this.#observe(asked, verdict, errcode);
-    const errmsg =
-      errcode === 0
-        ? '"ok"'
-        : JSON.stringify(this.#errmsg(forced?.errmsg ?? behaviours[why].errmsg ?? "", errcode, connection));
-    const text =
-      `{"headers":{"req_id":${JSON.stringify(reqId)}},${body ? `"body":${JSON.stringify(body)},` : ""}` +
-      `"errcode":${errcode},"errmsg":${errmsg}}`;
-    const send = (): void => {
-      this.#sendAck(asked, text, why, errcode);
-      verdict.sent?.();
-    };
-    if (latencyMs === "now") return send();
-    const at = Math.max(this.#clock.transport + latencyMs, connection.ackAt);
-    if (at <= this.#clock.transport) return send();
-    connection.ackAt = at;
-    this.#clock.after(at - this.#clock.transport, send);
-  }
-
-  /** The ack leaves, as far as faults let it. */
-  #sendAck({ connection, reqId, command, entry }: Asked, text: string, verdict: BehaviourId, errcode: number): void {
-    this.#lint?.acked(connection.session.n, reqId);
-    const about = { cmd: null, reqId, verdict, errcode, ...(command === null ? {} : { acks: command }) };
-    const out = (fault?: string): void => {
-      if (this.#connections.get(connection.session.n) === connection)
-        this.#out(connection, text, fault === undefined ? about : { ...about, fault });
-    };
-    const release = connection.heldAck;
-    connection.heldAck = undefined;
-    const [armed] =
-      this.#faults.size === 0
-        ? none
-        : this.#faults.take(this.#clock.transport, "ack", { bot: connection.session.bot, cmd: command });
-    if (!armed) out();
-    else {
-      const { id, fault } = armed;
-      if (entry) entry.fault = id;
-      switch (fault.kind) {
-        case "ack-drop":
-          break;
-        case "ack-delay":
-          this.#clock.after(fault.ms, () => out(id));
-          break;
-        case "ack-duplicate":
-          out();
-          out(id);
-          break;
-        case "ack-stray": {
-          const stray = this.#chance.id(24);
-          this.#out(connection, `{"headers":{"req_id":"${stray}"},"errcode":0,"errmsg":"ok"}`, {
-            cmd: null,
-            reqId: stray,
-            fault: id,
-          });
-          out();
-          break;
-        }
-        case "ack-swap": {
-          const held = (): void => {
-            this.#clock.cancel(giveUp);
-            out(id);
-          };
-          const giveUp = this.#clock.after(maxHeldAckMs, () => {
-            if (connection.heldAck === held) connection.heldAck = undefined;
-            out(id);
-          });
-          connection.heldAck = held;
-          break;
-        }
-        default:
-          out();
-      }
-    }
-    release?.();
-  }
-
-  /** Shows a frame and what came of it to the lint. */
-  #observe({ connection, text, binary, command, frame, act }: Heard, { why, note }: Verdict, errcode: number): void {
-    if (!this.#lint) return;
-    const { bot = null, n } = connection.session;
-    this.#lint.observe({
-      connection: n,
-      bot,
-      at: this.#clock.world,
-      now: this.#clock.transport,
-      text: maskSecret(text.length > 4_000 ? text.slice(0, 4_000) : text),
-      binary,
-      command,
-      frame,
-      act,
-      why,
-      errcode,
-      note,
-      eventtype: "reqId" in act ? this.#conversations.eventtypeOf(act.reqId) : undefined,
-      chatKnownOtherwise:
-        act.type === "send" && errcode !== 0 && bot !== null && this.#conversations.spelt(bot, act.chatid),
-    });
-  }
-
-  #errcode(why: BehaviourId): number {
-    const { errcode = 0, switch: name } = behaviours[why];
-    if (name === undefined) return errcode;
-    const value = this.switches[name];
-    // A switch that holds an errcode decides it; the others decide whether there is a refusal at all.
-    return errcode !== 0 && typeof value === "number" && errcodeSwitches.has(name) ? value : errcode;
-  }
-
-  #errmsg(text: string, errcode: number, { address }: Connection): string {
-    if (!this.switches.errmsgSuffix) return text;
-    return `${text}, hint: [${this.#chance.digits(19)}], from ip: ${address}, more info at https://open.work.weixin.qq.com/devtool/query?e=${errcode}`;
-  }
-
-  #out(connection: Connection, text: string, about: Partial<LogEntry>): void {
-    if (connection.silent) return;
-    connection.framesOut++;
-    const entry = this.#log(connection, "out", text);
-    if (entry) Object.assign(entry, about);
-    const effect: WorldEffect = { type: "send", connection: connection.session.n, text };
-    if (this.#faults.size > 0) {
-      const occasion = { bot: connection.session.bot, cmd: about.acks ?? about.cmd };
-      for (const { id, fault } of this.#faults.take(this.#clock.transport, "frame", occasion)) {
-        if (entry) entry.fault = id;
-        effect.manner = { ...effect.manner, ...mannerOf(fault) };
-      }
-    }
-    this.#effects.push(effect);
-  }
-
   #reply(call: CallId, answer: Answer): void {
     this.#effects.push({ type: "answer", call, answer });
   }
@@ -1127,74 +958,9 @@ export class World {
   #refuse(call: CallId, status: 404 | 422, detail: string): void {
     this.#reply(call, { type: "refused", status, detail });
   }
-
-  #logSocket(connection: Connection, text: string, why?: BehaviourId, fault?: string): void {
-    const entry = this.#log(connection, "socket", text);
-    if (entry && why) entry.verdict = why;
-    if (entry && fault !== undefined) entry.fault = fault;
-  }
-
-  #log(connection: Connection, dir: LogEntry["dir"], text: string): LogEntry | undefined {
-    if (this.#options.log === false) return undefined;
-    const entry: LogEntry = {
-      seq: ++this.#logSeq,
-      at: this.#clock.world,
-      transportAt: this.#clock.transport,
-      connection: connection.session.n,
-      bot: connection.session.bot ?? null,
-      dir,
-      text: dir === "in" ? maskSecret(text) : text,
-      cmd: null,
-      reqId: null,
-    };
-    this.#effects.push({ type: "log", entry });
-    return entry;
-  }
 }
 
 const none: readonly ArmedFault[] = [];
-
-const judge = (entry: LogEntry, { why, note }: Verdict, errcode: number): void => {
-  entry.verdict = why;
-  if (note !== undefined) entry.note = note;
-  if (errcode !== 0) entry.errcode = errcode;
-};
-
-const errcodeSwitches = new Set([
-  "lateEventErrcode",
-  "oversizeErrcode",
-  "uploadErrcode",
-  "concurrentStreamFrames",
-  "sealedStream",
-]);
-
-/** The text the server says with an errcode, as far as it is known. */
-const errmsgOf = (errcode: number): string =>
-  Object.values(behaviours).find((row) => row.errcode === errcode)?.errmsg ?? otherErrmsgs[errcode] ?? "unknown error";
-
-const otherErrmsgs: Partial<Record<number, string>> = {
-  40001: "invalid credential",
-  40013: "invalid corpid",
-  40201: "anti-spam check",
-  45002: "content size out of limit",
-  45033: "api concurrent out of limit",
-  93008: "not in the group",
-  93019: "invalid bot_id",
-  600039: "unsupported message type",
-};
-
-const mannerOf = (fault: Fault): Manner => {
-  switch (fault.kind) {
-    case "binary":
-      return { binary: true };
-    case "split":
-      return { split: fault.what };
-    case "slow":
-      return { bytesPerSecond: fault.bytesPerSecond };
-    default:
-      return {};
-  }
-};
 
 /** 1005 and 1006 say that there was no close frame, and 1015 that TLS failed: none of them can be sent. */
 const sendable = (code: number): number =>
