@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const oxlint = join(root, "node_modules/oxlint/bin/oxlint");
@@ -65,6 +65,24 @@ afterAll(() => rmSync(folder, { recursive: true }));
 describe("lint refuses", () => {
   test.for(FORBIDDEN)("%s: %s", ([file, , rule]) => expect(rulesByFile.get(file)).toContain(rule));
 });
+
+test.for([`setTimeout(() => 1, 1);`, `console.log("hello");`, `export const home = process.env;`, `await fetch("x");`])(
+  "the core's own settings do not compile %s",
+  { timeout: 30_000 },
+  (source) => {
+    const project = mkdtempSync(join(tmpdir(), "openws-core-"));
+    onTestFinished(() => rmSync(project, { recursive: true }));
+    mkdirSync(join(project, "src"));
+    writeFileSync(join(project, "src/slip.ts"), `${source}\nexport {};\n`);
+    const own = JSON.stringify(join(root, "packages/protocol/tsconfig.json"));
+    const settings = `{"extends":${own},"compilerOptions":{"rootDir":"src","outDir":"dist","noEmit":true},"include":["src"]}`;
+    writeFileSync(join(project, "tsconfig.json"), settings);
+    const tsc = join(root, "node_modules/typescript/bin/tsc");
+    const { stdout, status } = spawnSync(process.execPath, [tsc, "-p", project], { encoding: "utf8" });
+    expect(status).not.toBe(0);
+    expect(stdout).toMatch(/TS(2304|2584|2591|2580): Cannot find name/);
+  },
+);
 
 describe("lint allows", () => {
   test.for(ALLOWED)("%s: %s", ([file]) => expect(rulesByFile.get(file) ?? []).toEqual([]));
