@@ -1,5 +1,8 @@
 import { createHash, createDecipheriv } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
+import { parse } from "yaml";
+import { behaviours } from "../src/behaviours.ts";
 import { Bench } from "./bench.ts";
 import { anything, containing, including, matching, card } from "./wire.ts";
 
@@ -408,6 +411,46 @@ describe("replies", () => {
     ).toEqual(refusedWith(42039));
   });
 
+  test("each type of card needs its members, and lists, keys and ids keep their limits", () => {
+    const { line, reqId } = asked();
+    let serial = 0;
+    const take = (template_card: object) =>
+      line.respond(reqId, { msgtype: "template_card", template_card: { task_id: `c${++serial}`, ...template_card } })
+        .errcode;
+    const main_title = { title: "Title" };
+    const submit_button = { text: "Send", key: "send" };
+    const options = (count: number) => Array.from({ length: count }, (_, n) => ({ id: `o${n}`, text: "o" }));
+    const vote = (count: number, id = "q") => ({
+      card_type: "vote_interaction",
+      main_title,
+      submit_button,
+      checkbox: { question_key: id, option_list: options(count) },
+    });
+    expect(take({ card_type: "text_notice", main_title, card_action: { type: 1, url: "https://a.example" } })).toBe(0);
+    expect(take({ card_type: "text_notice", card_action: { type: 1 } })).toBe(40058);
+    expect(take({ card_type: "news_notice", main_title, card_action: { type: 1 }, card_image: { url: "u" } })).toBe(0);
+    expect(take({ card_type: "news_notice", main_title, card_action: { type: 1 } })).toBe(40058);
+    expect(take(vote(20))).toBe(0);
+    expect(take(vote(21))).toBe(40058);
+    expect(take(vote(1, "q".repeat(1025)))).toBe(40058);
+    expect(take({ card_type: "vote_interaction", main_title, submit_button })).toBe(40058);
+    const select = { question_key: "q", option_list: options(10) };
+    expect(
+      take({ card_type: "multiple_interaction", main_title, submit_button, select_list: [select, select, select] }),
+    ).toBe(0);
+    expect(
+      take({
+        card_type: "multiple_interaction",
+        main_title,
+        submit_button,
+        select_list: [select, select, select, select],
+      }),
+    ).toBe(40058);
+    expect(take({ ...card("x"), task_id: "no spaces" })).toBe(40058);
+    expect(take({ ...card("y"), button_list: [] })).toBe(40058);
+    expect(take({ card_type: "hologram" })).toBe(40058);
+  });
+
   test("a req_id is good for 24 hours, then 846604; an invented one is 846605", () => {
     const { bench, line, reqId } = asked();
     bench.handle({ type: "advance", ms: 24 * hour - 10 * second, transport: false });
@@ -664,6 +707,18 @@ describe("upload and download", () => {
     expect(bench.lastAnswer).toMatchObject({ errcode: 60140 });
     expect(bench.world.chat("bot", "zhangsan")!.items.at(-1)).toMatchObject({ via: "response_url", content: "by url" });
   });
+});
+
+test("every behaviour points to a requirement that exists, and every refusal says how its errmsg starts", () => {
+  const text = readFileSync(new URL("../../../spec/requirements.yaml", import.meta.url), "utf8");
+  const { requirements } = parse(text) as { requirements: { id: string }[] };
+  const ids = new Set(requirements.map(({ id }) => id));
+  for (const [name, { requirement, errcode, errmsg }] of Object.entries(behaviours))
+    expect({ name, known: ids.has(requirement), said: (errcode === undefined) === (errmsg === undefined) }).toEqual({
+      name,
+      known: true,
+      said: true,
+    });
 });
 
 describe("the world itself", () => {
