@@ -179,16 +179,16 @@ export interface ConnectionOptions {
   readonly backoffBaseMs?: Millis | undefined;
   /** Longest delay after a lost network; 30 × `backoffBaseMs`. */
   readonly backoffMaxMs?: Millis | undefined;
-  /** An unanswered ping is a miss after this, an unanswered probe the end; `ackMs`. So a drop is noticed within heartbeatMs + 2 × this. */
+  /** An unanswered ping is a miss after this, an unanswered probe the end; `ackMs`, at most 10,000. So a drop is noticed within heartbeatMs + 2 × this. */
   readonly pingTimeoutMs?: Millis | undefined;
   /**
    * No frame of any kind for this long is the end, whatever the pings say; `heartbeatMs` + 4.5 × `pingTimeoutMs`, so 75,000
    * and always later than what the pings would say. Above `heartbeatMs`, or a quiet line would never last.
    */
   readonly idleMs?: Millis | undefined;
-  /** For TCP, TLS and the upgrade together; `ackMs`. */
+  /** For TCP, TLS and the upgrade together; `ackMs`, at most 10,000. */
   readonly dialMs?: Millis | undefined;
-  /** For the ack of the subscribe; `ackMs`. */
+  /** For the ack of the subscribe; `ackMs`, at most 10,000. */
   readonly subscribeMs?: Millis | undefined;
   /** `ready` for this long proves the line: attempts count from zero again; 2 × `heartbeatMs`. */
   readonly stableMs?: Millis | undefined;
@@ -216,7 +216,9 @@ type Settings = Required<ConnectionOptions> & {
 function settingsOf(options: ConnectionOptions): Settings {
   const { botId, secret, subscribe = {}, random, afterKick = "stop", credentialsRetryMs } = options;
   const { heartbeatMs = 30_000, ackMs = 10_000, backoffBaseMs = 1_000 } = options;
-  const { pingTimeoutMs = ackMs } = options;
+  // Patience with acks must not become patience with a dead line: these follow `ackMs` downwards only.
+  const patienceMs = Math.min(ackMs, 10_000);
+  const { pingTimeoutMs = patienceMs } = options;
   const settings: Settings = {
     botId,
     secret,
@@ -228,8 +230,8 @@ function settingsOf(options: ConnectionOptions): Settings {
     backoffMaxMs: options.backoffMaxMs ?? 30 * backoffBaseMs,
     pingTimeoutMs,
     idleMs: options.idleMs ?? heartbeatMs + 4.5 * pingTimeoutMs,
-    dialMs: options.dialMs ?? ackMs,
-    subscribeMs: options.subscribeMs ?? ackMs,
+    dialMs: options.dialMs ?? patienceMs,
+    subscribeMs: options.subscribeMs ?? patienceMs,
     stableMs: options.stableMs ?? 2 * heartbeatMs,
     throttleBaseMs: options.throttleBaseMs ?? 30 * backoffBaseMs,
     throttleMaxMs: options.throttleMaxMs ?? 300 * backoffBaseMs,

@@ -1219,6 +1219,17 @@ describe("the options", () => {
     }
   });
 
+  it("more patience with acks is no patience with a dead line", () => {
+    const line = new Line({ ackMs: 60_000 });
+    line.start();
+    expect(line.dueInMs).toBe(10_000); // dialMs
+    line.open();
+    expect(line.dueInMs).toBe(10_000); // subscribeMs
+    line.answer();
+    line.due();
+    expect(line.dueInMs).toBe(10_000); // pingTimeoutMs
+  });
+
   it("are what they are given as, each by itself", () => {
     const line = new Line({ dialMs: 11, subscribeMs: 12, heartbeatMs: 13, pingTimeoutMs: 14, ackMs: 15, idleMs: 900 });
     line.start();
