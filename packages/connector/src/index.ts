@@ -13,7 +13,7 @@ import { nodeMedia } from "./media.ts";
 import { nodeRuntime } from "./runtime.node.ts";
 
 export * from "./index.shared.ts";
-export { nodeRuntime } from "./runtime.node.ts";
+export { type NodeRuntimeOptions, nodeRuntime } from "./runtime.node.ts";
 
 /**
  * Makes a bot. `runtime` may be given to run it elsewhere, or in a test; `media` to judge differently what may be

@@ -5,11 +5,17 @@
  * (measured with 2.9.6), so Deno gets Node's runtime, whose `ws` works there.
  */
 import type { Runtime, Socket, SocketEvents } from "./runtime.ts";
+import { proxyFor } from "./runtime.proxy.ts";
 
 /** What Bun adds to the standard. */
 interface BunWebSocket extends WebSocket {
   terminate(): void;
 }
+
+type BunWebSocketConstructor = new (url: string, options: { readonly proxy?: string }) => BunWebSocket;
+
+/** How long a socket may take nothing of what is sent before it is given up. */
+const writeMs = 30_000;
 
 /** How long a polite goodbye may take before the socket is cut. */
 const goodbyeMs = 1_000;
@@ -48,7 +54,8 @@ function dial(url: string, events: SocketEvents): Socket {
   };
   let ws: BunWebSocket;
   try {
-    ws = new WebSocket(url) as BunWebSocket;
+    const proxy = proxyFor(new URL(url), process.env);
+    ws = new (WebSocket as unknown as BunWebSocketConstructor)(url, proxy === undefined ? {} : { proxy: proxy.href });
   } catch (error) {
     // An address that is none, or one that the process may not ask; told later, as any other failure to connect is.
     const reason = error instanceof Error ? error.message : String(error);
@@ -71,13 +78,34 @@ function dial(url: string, events: SocketEvents): Socket {
   ws.addEventListener("error", (event) => {
     if ("message" in event && typeof event.message === "string") trouble = event.message;
   });
-  ws.addEventListener("close", ({ code, reason }) => end(code, reason || trouble));
+  // A peer that reads no more: what is sent piles up here and no write ever fails.
+  let writing: ReturnType<typeof setTimeout> | undefined;
+  const watch = (): void => {
+    const waiting = ws.bufferedAmount;
+    writing = setTimeout(() => {
+      writing = undefined;
+      if (ws.bufferedAmount === 0) return;
+      if (ws.bufferedAmount < waiting) {
+        watch();
+        return;
+      }
+      trouble = `nothing of what was sent was taken for ${writeMs} ms`;
+      ws.terminate();
+    }, writeMs);
+  };
+  ws.addEventListener("close", ({ code, reason }) => {
+    clearTimeout(writing);
+    end(code, reason || trouble);
+  });
   return {
     send(text) {
-      if (ws.readyState === WebSocket.OPEN) ws.send(text);
+      if (ws.readyState !== WebSocket.OPEN) return;
+      ws.send(text);
+      if (writing === undefined && ws.bufferedAmount > 0) watch();
     },
     drop(politely) {
       over = true;
+      clearTimeout(writing);
       if (!politely || ws.readyState !== WebSocket.OPEN) {
         ws.terminate();
         return;

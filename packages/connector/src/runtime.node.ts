@@ -3,8 +3,11 @@
  * socket `close()` fires nothing for more than a minute and keeps a Deno process alive (measured); `terminate()` ends it
  * at once.
  */
+import type { Socket as NetSocket } from "node:net";
+import { HttpsProxyAgent } from "https-proxy-agent";
 import WebSocket from "ws";
 import type { Runtime, Socket, SocketEvents } from "./runtime.ts";
+import { proxyFor } from "./runtime.proxy.ts";
 
 /** The longest message that is taken, in bytes. The gateway's own are far below; without a bound a peer could fill the memory. */
 const maxPayloadBytes = 16 * 1024 * 1024;
@@ -15,8 +18,21 @@ const goodbyeMs = 1_000;
 /** Longest delay that setTimeout takes as it is; beyond it fires at once. */
 const longestTimeoutMs = 0x7fff_ffff;
 
+/** How sockets are opened. */
+export interface NodeRuntimeOptions {
+  /** Where proxies are named (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY); `process.env`. */
+  readonly env?: Readonly<Record<string, string | undefined>> | undefined;
+  /**
+   * Certificates (PEM) of authorities to trust instead of the well-known ones, for a private deployment. For these in
+   * addition to the well-known ones set NODE_EXTRA_CA_CERTS before the process starts.
+   */
+  readonly ca?: string | readonly string[] | undefined;
+  /** How long a socket may take nothing of what is sent before it is given up; 30,000. */
+  readonly writeMs?: number | undefined;
+}
+
 /** A runtime on Node's event loop, monotonic clock and TCP stack. */
-export function nodeRuntime(): Runtime {
+export function nodeRuntime({ env = process.env, ca, writeMs = 30_000 }: NodeRuntimeOptions = {}): Runtime {
   return {
     now: () => performance.now(),
     wakeAt(at, wake) {
@@ -28,7 +44,7 @@ export function nodeRuntime(): Runtime {
       return () => clearTimeout(timer);
     },
     random: Math.random,
-    dial,
+    dial: (url, events) => dial(url, events, { env, ca, writeMs }),
   };
 }
 
@@ -37,13 +53,24 @@ function delayTo(at: number): number {
   return Math.min(Math.max(0, Math.ceil(at - performance.now())), longestTimeoutMs);
 }
 
-function dial(url: string, events: SocketEvents): Socket {
+type Dialling = Pick<NodeRuntimeOptions, "ca"> & {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly writeMs: number;
+};
+
+function dial(url: string, events: SocketEvents, { env, ca, writeMs }: Dialling): Socket {
   let dropped = false;
   let ws: WebSocket;
   try {
-    ws = new WebSocket(url, { perMessageDeflate: false, maxPayload: maxPayloadBytes });
+    const proxy = proxyFor(new URL(url), env);
+    ws = new WebSocket(url, {
+      perMessageDeflate: false,
+      maxPayload: maxPayloadBytes,
+      ...(proxy === undefined ? {} : { agent: new HttpsProxyAgent(proxy) }),
+      ...(ca === undefined ? {} : { ca: typeof ca === "string" ? ca : [...ca] }),
+    });
   } catch (error) {
-    // An address that ws will not even try; told later, as any other failure to connect is.
+    // An address that ws will not even try, or a proxy that cannot be one; told later, as any other failure to connect is.
     const reason = sentenceOf(error as Error);
     setImmediate(() => {
       if (!dropped) events.closed(1006, reason);
@@ -67,12 +94,28 @@ function dial(url: string, events: SocketEvents): Socket {
   ws.on("error", (error) => {
     trouble = sentenceOf(error);
   });
+  // A peer that reads no more: what is sent piles up here and no write ever fails. The system's socket knows whether
+  // anything at all moves; it is asked only while something waits.
+  let line: NetSocket | undefined;
+  ws.on("upgrade", ({ socket }) => {
+    line = socket;
+    socket.on("timeout", () => {
+      if (ws.bufferedAmount === 0) {
+        socket.setTimeout(0);
+        return;
+      }
+      trouble = `nothing of what was sent was taken for ${writeMs} ms`;
+      ws.terminate();
+    });
+  });
   ws.on("close", (code, reason) => {
     if (!dropped) events.closed(code, reason.toString("utf8") || trouble);
   });
   return {
     send(text) {
-      if (ws.readyState === WebSocket.OPEN) ws.send(text);
+      if (ws.readyState !== WebSocket.OPEN) return;
+      ws.send(text);
+      if (ws.bufferedAmount > 0 && (line?.timeout ?? 0) === 0) line?.setTimeout(writeMs);
     },
     drop(politely) {
       dropped = true;
@@ -91,5 +134,8 @@ function dial(url: string, events: SocketEvents): Socket {
 function sentenceOf(error: Error): string {
   if (error instanceof AggregateError && error.message === "")
     return error.errors.map((each: unknown) => (each instanceof Error ? each.message : String(each))).join("; ");
+  const status = /Unexpected server response: (\d+)/.exec(error.message)?.[1];
+  if (status === "407") return "the proxy asks for a user name and password (407)";
+  if (status !== undefined) return `the server answered the upgrade with status ${status}`;
   return error.message;
 }
