@@ -71,9 +71,7 @@ export const messageBody = (message: UserMessage, making: Making): Fields => {
     ...(making.responseUrl === undefined ? {} : { response_url: making.responseUrl }),
     msgtype,
     ...part(message, making, group),
-    ...(message.quote === undefined
-      ? {}
-      : { quote: { msgtype: message.quote["msgtype"], ...part(message.quote, making, false) } }),
+    ...(!message.quote ? {} : { quote: { msgtype: message.quote["msgtype"], ...part(message.quote, making, false) } }),
   };
 };
 
