@@ -7,7 +7,16 @@
  * whatever its handler does; what becomes of each message and of each answer is told to the observers; nothing that a
  * handler or an observer throws gets past this file.
  */
-import { UsageError, classifySend, cmd, encode, eventWindowMs, hasVisible, replyWindowMs } from "@openws/protocol";
+import {
+  UsageError,
+  classifySend,
+  cmd,
+  encode,
+  eventWindowMs,
+  hasVisible,
+  makeReqId,
+  replyWindowMs,
+} from "@openws/protocol";
 import type {
   ConnectionEffect,
   ConnectionOptions,
@@ -55,7 +64,8 @@ export interface BotTexts extends StreamTexts {
 /** How to make a bot. Durations as in `ConnectionOptions`, whose defaults are the ones to run with. */
 export interface BotOptions extends Omit<ConnectionOptions, "random" | "botId" | "secret"> {
   readonly botId: string;
-  readonly secret: string;
+  /** The long-connection secret; or where to look for it, at the start and once a minute while it is refused. */
+  readonly secret: string | (() => string);
   readonly runtime: Runtime;
   /** The gateway; WeCom's own. */
   readonly url?: string | undefined;
@@ -76,6 +86,12 @@ export interface BotOptions extends Omit<ConnectionOptions, "random" | "botId" |
   /** The age at which a bubble is finished and its answer goes on in a new one; 540,000, a minute before its end. */
   readonly handoverMs?: Millis | undefined;
   readonly texts?: Partial<BotTexts> | undefined;
+  /**
+   * On a line over which no callback came for this long, ask whether one could: by a reply under a req_id that never was,
+   * which a gateway that knows the subscription refuses as such, and another one as not subscribed. Never, by default:
+   * it is not proven on the live gateway. At least 60,000 is advised.
+   */
+  readonly probeMs?: Millis | undefined;
   /** Disk and network for files; without it there are none. */
   readonly media?: Media | undefined;
 }
@@ -87,7 +103,7 @@ export interface BotState {
   readonly socket: boolean;
   /** The gateway has accepted the subscription and not taken it back. */
   readonly subscribed: boolean;
-  /** `yes` since a callback came over this subscription, `unproven` while the line is quiet, `no` without a subscription. */
+  /** `yes` since a callback came over this subscription, or a probe was answered; `unproven` while the line is quiet, `no` without a subscription. */
   readonly receiving: "yes" | "unproven" | "no";
   /** When the last frame came, in epoch milliseconds. */
   readonly lastFrameAt: number | undefined;
@@ -108,6 +124,8 @@ export type BotEvent =
   /** A handler was told to end before it did by itself. */
   | { readonly type: "cut-off"; readonly reqId: string; readonly why: AbortWhy }
   | { readonly type: "handler-failed"; readonly reqId: string; readonly error: unknown }
+  /** What a probe found: the gateway knows the subscription, does not, or said something else. */
+  | { readonly type: "probed"; readonly found: "subscribed" | "not-subscribed" | "unclear" }
   | { readonly type: "answered"; readonly reqId: string; readonly route: AnswerRoute; readonly end: AnswerEnd }
   | ObserverFailed;
 
@@ -149,6 +167,9 @@ export interface Bot {
 /** Msgids that are remembered to recognise a repeated callback; the oldest is forgotten first. */
 export const rememberedMsgids = 10_000;
 
+/** How often a secret that was refused is looked for again. */
+const secretPollMs = 60_000;
+
 /** Makes a bot on a runtime. Throws `UsageError` for options that cannot work. */
 export function createBot(options: BotOptions): Bot {
   return new RunningBot(options);
@@ -168,6 +189,13 @@ class RunningBot implements Bot {
   readonly #handlers = new Map<string, Handler<never>>();
   readonly #events = new Events<BotEvent>();
   readonly #seen = new Set<string>();
+  readonly #secretSource: (() => string) | undefined;
+  #secret: string;
+  readonly #probeMs: Millis | undefined;
+  /** Whether a callback came since the last probe. */
+  #heard = false;
+  /** The alarm of what goes on while the connection is where it is: probes, or looking for another secret. */
+  #cancelWatch = noop;
   /** Who waits for `start` to come to something. */
   #starting: ((state: BotState) => void)[] = [];
   #stopping = false;
@@ -176,13 +204,16 @@ class RunningBot implements Bot {
 
   constructor(options: BotOptions) {
     const { botId, secret, runtime, url = defaultUrl, name, texts = {}, handoverMs, media, ...rest } = options;
-    const { whenBusy, maxRunning, maxWaiting, handlerMs, placeholder, placeholderMs, ...connection } = rest;
+    const { whenBusy, maxRunning, maxWaiting, handlerMs, placeholder, placeholderMs, probeMs, ...connection } = rest;
     this.id = botId;
     this.name = name;
     this.#runtime = runtime;
     this.#texts = texts;
     this.#placeholder = placeholder === undefined ? undefined : { text: placeholder, afterMs: placeholderMs ?? 1_000 };
-    this.#driver = new Driver(url, { botId, secret, ...connection }, runtime, {
+    this.#secretSource = typeof secret === "string" ? undefined : secret;
+    this.#secret = typeof secret === "string" ? secret : secret();
+    this.#probeMs = probeMs === undefined ? undefined : atLeastOne("probeMs", probeMs);
+    this.#driver = new Driver(url, { botId, secret: this.#secret, ...connection }, runtime, {
       deliver: (push, text) => this.#deliver(push, text),
       moved: (effect) => this.#moved(effect),
       notice: (what) => this.#tell({ type: "notice", what }),
@@ -252,7 +283,7 @@ class RunningBot implements Bot {
     const settled = new Promise<BotState>((resolve) => {
       this.#starting.push(resolve);
     });
-    this.#driver.start();
+    this.#driver.start(this.#readSecret());
     if (this.#driver.state === "ready") this.#started();
     return settled;
   }
@@ -281,6 +312,9 @@ class RunningBot implements Bot {
     this.#uploads.lineMoved(effect.to === "ready");
     // Nothing that is being handled could still be answered.
     if (this.#driver.over) this.#turns.stop();
+    this.#cancelWatch();
+    if (effect.to === "ready") this.#watch();
+    else if (effect.to === "refused") this.#seekSecret();
     this.#tell({ ...effect, sentence });
     if (effect.to === "ready" || this.#driver.over) this.#started();
   }
@@ -289,10 +323,51 @@ class RunningBot implements Bot {
     for (const resolve of this.#starting.splice(0)) resolve(this.state);
   }
 
+  #watch(): void {
+    if (this.#probeMs === undefined) return;
+    this.#heard = false;
+    this.#cancelWatch = this.#runtime.wakeAt(this.#runtime.now() + this.#probeMs, () => {
+      if (!this.#heard) this.#probe();
+      this.#watch();
+    });
+  }
+
+  #probe(): void {
+    const headers = { req_id: makeReqId("probe", () => this.#runtime.random()) };
+    const body = { msgtype: "stream", stream: { id: headers.req_id, finish: true, content: "." } } as const;
+    this.#driver.send(encode({ cmd: cmd.respond, headers, body }), (outcome) => {
+      const errcode = outcome.type === "refused" ? outcome.errcode : 0;
+      const found = errcode === 846_605 ? "subscribed" : errcode === 846_609 ? "not-subscribed" : "unclear";
+      if (found === "subscribed") this.#receiving = true;
+      this.#tell({ type: "probed", found });
+    });
+  }
+
+  /** Waits for the place where the secret is kept to hold another one; the gateway is not asked with the same again. */
+  #seekSecret(): void {
+    if (this.#secretSource === undefined) return;
+    const refused = this.#secret;
+    this.#cancelWatch = this.#runtime.wakeAt(this.#runtime.now() + secretPollMs, () => {
+      if (this.#readSecret() === refused) this.#seekSecret();
+      else this.#driver.start(this.#secret);
+    });
+  }
+
+  /** The secret as it stands where it is kept; the last one while it cannot be read. */
+  #readSecret(): string {
+    try {
+      this.#secret = this.#secretSource?.() || this.#secret;
+    } catch {
+      // A file that is being replaced is gone, or empty, for a moment.
+    }
+    return this.#secret;
+  }
+
   // --- in
 
   #deliver(push: Push, raw: string): void {
     this.#receiving = true;
+    this.#heard = true;
     const { msgid } = push.body;
     if (msgid !== undefined && this.#repeated(msgid)) {
       this.#tell({ type: "duplicate", msgid });

@@ -15,6 +15,8 @@ export const defaultUrl = "wss://openws.work.weixin.qq.com";
 export interface Config {
   readonly botId: string;
   readonly secret: string;
+  /** Where it was read, to be read again when it is refused. */
+  readonly secretFile: string | undefined;
   readonly url: string;
   /** The bot's display name, which stands as `@name ` before every text in a group. */
   readonly name: string | undefined;
@@ -33,6 +35,8 @@ export interface Config {
     | "afterKick"
   >;
   readonly drainMs: number;
+  readonly handoverMs: number | undefined;
+  readonly probeMs: number | undefined;
   readonly logLevel: LogLevel;
   readonly logFormat: "json" | "pretty" | undefined;
   readonly echo: boolean;
@@ -102,6 +106,8 @@ export const settings = {
   subscribeMs: ms("subscribe-ms", "for the ack of the subscribe (as ack-ms, at most 10000)"),
   stableMs: ms("stable-ms", "after this long ready, waits begin at the first again (2 × heartbeat-ms)"),
   drainMs: ms("drain-ms", "what SIGTERM leaves to finish open answers (4500)"),
+  handoverMs: ms("handover-ms", "age at which a bubble is finished and its answer goes on in a new one (540000)"),
+  probeMs: ms("probe-ms", "on a line that quiet, ask whether the gateway knows it still (never)"),
   logLevel: { flag: "log-level", env: ["LOG_LEVEL"], value: "LEVEL", help: `${logLevels.join(", ")} (info)` },
   logFormat: {
     flag: "log-format",
@@ -158,23 +164,29 @@ export function readConfig(flags: Flags, env: Environment, readFile: (path: stri
     const found = look(name);
     if (found !== undefined) connection[name] = milliseconds(found);
   }
+  const optional = (name: SettingName): number | undefined => {
+    const found = look(name);
+    return found === undefined ? undefined : milliseconds(found);
+  };
+  // Whatever a flag says wins over whatever the environment says.
+  const plain = byFlag("secret") ?? (byFlag("secretFile") === undefined ? byEnv("secret") : undefined);
+  const file = plain === undefined ? look("secretFile") : undefined;
   return {
     botId: required(look("botId"), "the bot's id", "WECOM_BOT_ID", "--bot-id"),
     secret: required(
-      // Whatever a flag says wins over whatever the environment says.
-      byFlag("secret") ??
-        contentOf(byFlag("secretFile"), readFile) ??
-        byEnv("secret") ??
-        contentOf(byEnv("secretFile"), readFile),
+      plain ?? (file === undefined ? undefined : contentOf(file, readFile)),
       "the bot's secret",
       "WECOM_BOT_SECRET",
       "WECOM_BOT_SECRET_FILE",
     ),
+    secretFile: file?.text,
     url: gatewayUrl(look("url") ?? { text: defaultUrl, as: "the default" }),
     name: look("name")?.text,
     listen: address(look("listen") ?? { text: "127.0.0.1:8910", as: "the default" }),
     connection: { ...connection, afterKick: oneOf(look("afterKick"), ["stop", "rejoin"]) ?? "stop" },
     drainMs: milliseconds(look("drainMs") ?? { text: "4500", as: "the default" }),
+    handoverMs: optional("handoverMs"),
+    probeMs: optional("probeMs"),
     logLevel: oneOf(look("logLevel"), logLevels) ?? "info",
     logFormat: oneOf(look("logFormat"), ["json", "pretty"]),
     echo: flags.echo,
@@ -199,9 +211,7 @@ interface Found {
   readonly as: string;
 }
 
-function contentOf(file: Found | undefined, readFile: (path: string) => string): Found | undefined {
-  if (file === undefined) return undefined;
-  const { text: path, as } = file;
+function contentOf({ text: path, as }: Found, readFile: (path: string) => string): Found {
   let text: string;
   try {
     text = readFile(path).trim();

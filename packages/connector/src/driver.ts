@@ -27,7 +27,8 @@ export interface DriverEvents {
 
 /** Drives one bot's connection over a runtime's sockets. */
 export class Driver {
-  readonly #connection: Connection;
+  #connection: Connection;
+  readonly #options: ConnectionOptions;
   readonly #url: string;
   readonly #runtime: Runtime;
   readonly #events: DriverEvents;
@@ -41,7 +42,8 @@ export class Driver {
 
   /** Throws `UsageError` for options that cannot work; does nothing else until `start`. */
   constructor(url: string, options: Omit<ConnectionOptions, "random">, runtime: Runtime, events: DriverEvents) {
-    this.#connection = new Connection({ ...options, random: () => runtime.random() });
+    this.#options = { ...options, random: () => runtime.random() };
+    this.#connection = new Connection(this.#options);
     this.#url = url;
     this.#runtime = runtime;
     this.#events = events;
@@ -65,7 +67,9 @@ export class Driver {
   }
 
   /** Dials, and from then on keeps the line; after a kick, a refusal or a stop it begins again. */
-  start(): void {
+  start(secret: string = this.#options.secret): void {
+    // A line that is over has no socket and no request: another secret makes another connection.
+    if (secret !== this.#options.secret && this.over) this.#connection = new Connection({ ...this.#options, secret });
     this.#handle({ type: "start" });
   }
 

@@ -88,6 +88,12 @@ export function recordOf(event: BotEvent): LogRecord {
       return { level: "error", message: `a handler threw: ${said(event.error)}`, fields: { reqId: event.reqId } };
     case "observer-failed":
       return { level: "error", message: `an observer of the bot threw: ${said(event.error)}`, fields: {} };
+    case "probed":
+      return {
+        level: event.found === "subscribed" ? "debug" : "warn",
+        message: `a probe of the quiet line found it ${event.found}`,
+        fields: {},
+      };
     case "answered": {
       const { reqId, route, end } = event;
       if (end.type === "delivered") return { level: "debug", message: `answered by ${route}`, fields: { reqId } };

@@ -1,6 +1,7 @@
 /**
  * The connector as a Node process: log, HTTP server, signals. Everything it serves is built elsewhere.
  */
+import { readFileSync } from "node:fs";
 import { setTimeout } from "node:timers/promises";
 import { serve as listen } from "@hono/node-server";
 import { OpenwsError } from "@openws/protocol";
@@ -21,9 +22,11 @@ export async function serve(config: Config, warnings: readonly string[]): Promis
 
   const bot = createBot({
     botId: config.botId,
-    secret: config.secret,
+    secret: config.secretFile === undefined ? config.secret : () => readFileSync(config.secretFile!, "utf8").trim(),
     url: config.url,
     name: config.name,
+    handoverMs: config.handoverMs,
+    probeMs: config.probeMs,
     ...config.connection,
   });
   echo(bot, (ms) => setTimeout(ms));

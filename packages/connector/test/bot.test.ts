@@ -699,6 +699,44 @@ describe("state", () => {
     expect(refused.runtime.sockets).toHaveLength(1);
   });
 
+  test("a secret that is looked up is looked up again when it is refused, and used once it is another", async () => {
+    let kept = "old";
+    const { bot, runtime } = setUp({ secret: () => kept });
+    void bot.start();
+    const refuse = (): void => {
+      const { socket } = runtime;
+      socket.open();
+      socket.ack(socket.of("aibot_subscribe")[0]!.headers.req_id, 853000, "invalid bot_id or secret");
+    };
+    refuse();
+    await runtime.advance(600_000);
+    expect(runtime.sockets).toHaveLength(1);
+    kept = "new";
+    await runtime.advance(60_000);
+    expect(runtime.sockets).toHaveLength(2);
+    const socket = await runtime.subscribe();
+    expect(socket.of("aibot_subscribe")[0]!.body["secret"]).toBe("new");
+    expect(bot.state.connection).toBe("ready");
+  });
+
+  test("a probe on a quiet line proves that it receives, or that the gateway does not know it", async () => {
+    const { bot, socket, runtime, of } = await subscribed({ probeMs: 60_000 });
+    socket.acknowledge(({ cmd }) => (cmd === "aibot_respond_msg" ? 846605 : 0));
+    socket.receive(callback("hi"));
+    await runtime.advance(60_000);
+    expect(of("probed")).toEqual([]);
+    await runtime.advance(60_000);
+    expect(of("probed")).toEqual([{ type: "probed", found: "subscribed" }]);
+    expect(bot.state.receiving).toBe("yes");
+    socket.acknowledge(({ cmd }) => (cmd === "aibot_respond_msg" ? 846609 : 0));
+    await runtime.advance(60_000);
+    expect(of("probed").at(-1)).toEqual({ type: "probed", found: "not-subscribed" });
+    expect(bot.state.subscribed).toBe(false);
+    expect(bot.state.receiving).toBe("no");
+    await runtime.advance(10_000);
+    expect(runtime.sockets).toHaveLength(2);
+  });
+
   test("kicked: it stays away, says why, and what was open ends as not delivered", async () => {
     const { bot, socket, runtime, of } = await subscribed();
     let aborted = false;

@@ -57,6 +57,7 @@ const events: BotEvent[] = [
   { type: "dropped", reqId: "r", why: "overload" },
   { type: "cut-off", reqId: "r", why: "expired" },
   { type: "handler-failed", reqId: "r", error: new Error("broken") },
+  { type: "probed", found: "not-subscribed" },
   { type: "observer-failed", error: Object.create(null) },
   { type: "answered", reqId: "r", route: "stream", end: { type: "delivered" } },
   { type: "answered", reqId: "r", route: "push", end: { type: "unknown", why: "w" } },
