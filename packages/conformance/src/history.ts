@@ -53,7 +53,8 @@ export type Happening =
   | { readonly what: "noticed"; readonly at: Millis; readonly text: string }
   /** The operator, or the machine under the client, acted. */
   | { readonly what: "operator"; readonly at: Millis; readonly did: "start" | "stop" | "restart" }
-  | { readonly what: "fault"; readonly at: Millis; readonly kind: string }
+  /** A fault begins; `repeats` is the req_id whose ack the gateway repeats, when it does. */
+  | { readonly what: "fault"; readonly at: Millis; readonly kind: string; readonly repeats?: string }
   /** An answer begins, its text ends, the answer is over. */
   | {
       readonly what: "answering";

@@ -23,8 +23,9 @@ export type { Core } from "./sim/client.ts";
 export type { Command, Fault, Schedule } from "./sim/schedule.ts";
 export { scheduleOf, schedules } from "./sim/schedule.ts";
 
-/** From the end of the faults to the question that must be answered: back-off, dial, subscribe, and a dead line noticed. */
-const recoveryMs = 65_000 + 50_000;
+/** From the end of the faults to the question that must be answered: back-off, dial, subscribe; and a dead line noticed. */
+const recoveryMs = 65_000;
+const noticedMs = 50_000;
 /** From then on: a stream in doubt, a throttled chat, an ack that does not come. */
 const quietMs = 4 * 60_000;
 /** How long a throttled client may still wait when the faults are over: 300 s × 1.5. */
@@ -135,8 +136,9 @@ class Run {
     this.#faultsEndAt = at;
     this.#broken = this.#wire.silentlyBroken;
     if (["kicked", "refused", "stopped"].includes(this.#client.state)) this.#client.start();
-    this.#endAt = at + recoveryMs + quietMs;
-    agenda.at(at + recoveryMs, () => this.#askOnceMore(true));
+    const askAt = at + recoveryMs + (this.#broken ? noticedMs : 0);
+    this.#endAt = askAt + quietMs;
+    agenda.at(askAt, () => this.#askOnceMore(true));
   }
 
   /** A throttled client is given the time that throttling takes; then it must answer. Most runs are quiet soon after. */

@@ -5,7 +5,7 @@
 import { markOf, marks, object } from "../history.ts";
 import type { History } from "../history.ts";
 import { breach } from "../story.ts";
-import type { Breach, Request, Sent, Socket, Story } from "../story.ts";
+import type { Breach, Request, Sent, Story } from "../story.ts";
 
 /** What a stream's frames may look like, one after the other. */
 export function streamFrames({ sent }: Story): Breach | undefined {
@@ -105,29 +105,30 @@ export function endsSoon({ answers, chats, sockets, history }: Story): Breach | 
 
 /** Nobody is pushed what they may have read. */
 export function pushesOnce({ sent }: Story): Breach | undefined {
-  const last = new Map<string, Sent>();
-  for (const frame of sent) {
-    if (frame.cmd !== "aibot_respond_msg" && frame.cmd !== "aibot_send_msg") continue;
-    for (const [mark] of frame.text.matchAll(marks)) {
-      const before = last.get(mark);
-      last.set(mark, frame);
-      if (frame.cmd !== "aibot_send_msg" || before === undefined) continue;
+  for (const push of sent) {
+    if (push.cmd !== "aibot_send_msg") continue;
+    for (const [mark] of push.text.matchAll(marks)) {
+      const before = sent.findLast(
+        ({ place, cmd, text }) =>
+          place < push.place && (cmd === "aibot_respond_msg" || cmd === "aibot_send_msg") && text.includes(mark),
+      );
+      if (before === undefined) continue;
       const outcome = before.request?.settled?.outcome;
       if (outcome?.type !== "refused")
         return breach(
           "pushes-once",
-          frame.at,
+          push.at,
           `${mark} was pushed though it was ${outcome?.type ?? "never settled"} before`,
         );
       if (before.cmd === "aibot_send_msg" && (outcome.errcode === 93006 || outcome.errcode === 93001))
-        return breach("pushes-once", frame.at, `${mark} was pushed again after ${outcome.errcode}`);
+        return breach("pushes-once", push.at, `${mark} was pushed again after ${outcome.errcode}`);
     }
   }
   return undefined;
 }
 
 /** What the ledger says is what the users see. */
-export function readByUsers({ history, answers, chats, requests, sockets }: Story): Breach | undefined {
+export function readByUsers({ history, answers, chats, requests }: Story): Breach | undefined {
   const seen = new Map<string, { times: number; chat: string }>();
   for (const { content, chat } of history.shown)
     for (const [mark] of content.matchAll(marks)) {
@@ -135,7 +136,7 @@ export function readByUsers({ history, answers, chats, requests, sockets }: Stor
       if (before) before.times++;
       else seen.set(mark, { times: 1, chat });
     }
-  const repeated = repeatedAcks(sockets);
+  const repeated = repeatedAcks(history);
   for (const { n, chat, req_id, at, said, over } of answers.values()) {
     if (said === undefined || over === undefined) continue;
     const doubtful =
@@ -168,14 +169,11 @@ export function readByUsers({ history, answers, chats, requests, sockets }: Stor
   return pushesRead(history, seen, requests);
 }
 
-/** Req_ids with more acks than frames: a repeated ack cannot be told from the next one, so nobody can know what it confirms. */
-function repeatedAcks(sockets: readonly Socket[]): ReadonlySet<string> {
+/** Req_ids with a repeated ack: it cannot be told from the next one, so nobody can know what it confirms. */
+function repeatedAcks({ happenings }: History): ReadonlySet<string> {
   const repeated = new Set<string>();
-  for (const { sent, acks } of sockets) {
-    const due = new Map<string, number>();
-    for (const { req_id } of sent) due.set(req_id, (due.get(req_id) ?? 0) + 1);
-    for (const [req_id, came] of acks) if (came.length > (due.get(req_id) ?? 0)) repeated.add(req_id);
-  }
+  for (const happening of happenings)
+    if (happening.what === "fault" && happening.repeats !== undefined) repeated.add(happening.repeats);
   return repeated;
 }
 

@@ -23,6 +23,8 @@ export interface Answer {
   readonly options: Protocol.StreamOptions;
   readonly budget: Protocol.Budget;
   stream: Protocol.Stream;
+  /** Whether its text has ended. */
+  ended: boolean;
 }
 
 /** One file on its way. */
@@ -88,12 +90,15 @@ export class Application {
     return { answers: this.#answers.size, pushes: this.#pushes.size, uploads: this.#uploads.size };
   }
 
+  /** When an answer, an upload or a push wants its turn. Asked after every event, so that nothing is iterated in vain. */
   get deadline(): Millis {
     let first = Infinity;
-    for (const { stream } of this.#answers.values()) first = Math.min(first, stream.deadline ?? Infinity);
-    for (const { upload } of this.#uploads.values()) first = Math.min(first, upload.deadline ?? Infinity);
-    for (const push of this.#pushes.values())
-      if (push.state === "queued" && this.#client.state === "ready") first = Math.min(first, push.notBefore);
+    if (this.#answers.size > 0)
+      for (const { stream } of this.#answers.values()) first = Math.min(first, stream.deadline ?? Infinity);
+    if (this.#uploads.size > 0)
+      for (const { upload } of this.#uploads.values()) first = Math.min(first, upload.deadline ?? Infinity);
+    if (this.#pushes.size > 0 && this.#client.state === "ready")
+      for (const push of this.#pushes.values()) if (push.state === "queued") first = Math.min(first, push.notBefore);
     return first;
   }
 
@@ -154,7 +159,8 @@ export class Application {
     this.#log.push({ what: "answering", at: now, answer: n, req_id, chat });
     const budget = this.#budget(chat);
     const options = { id: `answer-${n}-${req_id}`, budget, replyUntil: now + 24 * 3_600_000 };
-    const answer: Answer = { n, req_id, chat, options, budget, stream: new this.#core.Stream(options) };
+    const stream = new this.#core.Stream(options);
+    const answer: Answer = { n, req_id, chat, options, budget, stream, ended: false };
     this.#answers.set(n, answer);
     if (command.aside) this.#remark(req_id, n, budget, command.aside);
     this.speaksUntil = Math.max(this.speaksUntil, now + command.pieces * command.everyMs);
@@ -177,7 +183,7 @@ export class Application {
   /** Says the piece with this index, and sees to the next. */
   #speak(n: number, command: Extract<Command, { do: "say" }>, piece: number): void {
     const answer = this.#answers.get(n);
-    if (answer === undefined || answer.stream.state.ended !== undefined) return;
+    if (answer === undefined || answer.ended) return;
     const said = command.ending === "silent" ? 0 : command.pieces;
     if (piece === said) return this.#end(answer, command.ending, said);
     this.#step(answer, { type: "append", text: `${markOf(n, piece)} ${filler(command.bytes)}\n` });
@@ -185,7 +191,8 @@ export class Application {
   }
 
   #end(answer: Answer, how: "finish" | "fail" | "cancel" | "silent", marks: number): void {
-    if (answer.stream.state.ended !== undefined) return;
+    if (answer.ended) return;
+    answer.ended = true;
     this.#log.push({ what: "said", at: this.#agenda.now, answer: answer.n, marks, how });
     this.#step(answer, { type: how === "silent" ? "finish" : how });
   }
@@ -339,14 +346,16 @@ export const lastWord: Extract<Command, { do: "say" }> = {
   ending: "finish",
 };
 
-/** Text of about so many bytes of UTF-8, with characters of one to four bytes; made once for each length. */
+/**
+ * Text of about so many bytes of UTF-8; made once for each length. Every third length is of characters of one to four
+ * bytes, and the longest leave nowhere to cut but between characters.
+ */
 function filler(bytes: number): string {
   let text = fillers.get(bytes);
   if (text === undefined) {
-    text = "";
-    // The longest leave nowhere to cut but between characters.
-    const words = bytes > 20_000 ? "🌱🌿词é" : "word 词语 🌱🌿 é ";
-    for (let left = bytes; left > 0; left -= words.length * 2) text += words;
+    const words =
+      bytes > 20_000 ? "🌱🌿词é" : bytes % 3 === 0 || bytes > 1_000 ? "word 词语 🌱🌿 é " : "a few plain words ";
+    text = words.repeat(Math.ceil(bytes / new TextEncoder().encode(words).length));
     fillers.set(bytes, text);
   }
   return text;

@@ -4,7 +4,7 @@
  * Decides what a schedule can hold, how one is drawn from a seed, and how a failing one is made smaller. Knows nothing of
  * how it is carried out (sim.ts) nor of what is right (invariants.ts).
  *
- * A drawn schedule lasts 15 virtual minutes at least and has three faults or more, at least 22 messages of users that are
+ * A drawn schedule lasts 15 virtual minutes at least and has three faults or more, at least 21 messages of users that are
  * to be answered by streams, and pushes, uploads and interruptions in some. A *shrunk* one keeps to no such number: it is
  * what is left when everything was taken away that the failure does not need.
  */
@@ -105,9 +105,28 @@ export type Fault =
   | { readonly kind: "odd-frame"; readonly at: Millis; readonly what: OddFrame }
   /** The last callback once more: the very frame, or with a new req_id. */
   | { readonly kind: "redeliver"; readonly at: Millis; readonly reqId: "same" | "new" }
+  /** A fault of the mock's own vocabulary, where it needs the gateway's knowledge. */
+  | { readonly kind: "gateway"; readonly at: Millis; readonly fault: GatewayFault }
   // --- the client's own surroundings
   /** A timer that rings too early, and a clock that shows an earlier time for that call. */
   | { readonly kind: "early-tick"; readonly at: Millis; readonly backMs: Millis };
+
+/** Armed in the gateway itself, once: see its FAULTS.md. */
+export type GatewayFault = (typeof gatewayFaults)[number];
+export const gatewayFaults = [
+  { kind: "callback-before-ack" },
+  { kind: "burst", count: 5 },
+  { kind: "redeliver", reqId: "new", over: "next" },
+  { kind: "redeliver", reqId: "same", over: "next" },
+  { kind: "throttle" },
+  { kind: "nat-drop" },
+  { kind: "half-open" },
+  { kind: "odd-frame", what: "unknown-field" },
+  { kind: "odd-frame", what: "missing-field" },
+  { kind: "upload", what: "lose-chunk" },
+  { kind: "upload", what: "finish-fails" },
+  { kind: "clock-jump", ms: 120_000 },
+] as const;
 
 /** Whose acks. */
 export type AckOf = "subscribe" | "ping" | "command";
@@ -146,11 +165,11 @@ export const chatCount = 6;
 export function scheduleOf(seed: number): Schedule {
   const chance = new Chance(seed);
   const commands: Command[] = [];
-  for (let left = chance.between(22, 24); left > 0; left--) commands.push(drawSay(chance));
+  for (let left = chance.between(21, 23); left > 0; left--) commands.push(drawSay(chance));
   for (let left = chance.between(0, 3); left > 0; left--)
     commands.push({ do: "push", at: instant(chance), chat: chatOf(chance) });
   if (chance.oneIn(6)) {
-    const bytes = chance.oneIn(8) ? chance.pick(largeFiles) : chance.pick(smallFiles);
+    const bytes = chance.oneIn(24) ? chance.pick(largeFiles) : chance.pick(smallFiles);
     commands.push({ do: "upload", at: instant(chance), chat: chatOf(chance), bytes });
   }
   if (chance.oneIn(6)) commands.push({ do: "restart", at: instant(chance) });
@@ -172,7 +191,7 @@ export function scheduleOf(seed: number): Schedule {
       ...(chance.oneIn(6) ? { ackLatencyMs: chance.pick([0, 2_000, 6_000]) } : {}),
     },
     afterKick: chance.oneIn(2) ? "rejoin" : "stop",
-    restoring: chance.oneIn(64),
+    restoring: chance.oneIn(100),
     commands,
     faults,
   };
@@ -189,10 +208,10 @@ function drawSay(chance: Chance): Command {
     if (rare < 0.35) return { do: "say", at, chat, pieces: 80, everyMs: chance.pick([250, 850]), bytes: 30, ending };
     return { do: "say", at, chat, pieces: chance.between(1, 3), everyMs: 1_000, bytes: chance.pick(longTexts), ending };
   }
-  const pieces = chance.pick([1, 1, 1, 2, 2, 3]);
+  const pieces = chance.pick([1, 1, 1, 1, 1, 2, 3]);
   const everyMs = chance.pick([50, 300, 700, 1_500, 4_000, 11_000]);
   const aside = chance.oneIn(25) ? { aside: chance.pick(["sent", "withdrawn"] as const) } : {};
-  return { do: "say", at, chat, pieces, everyMs, bytes: chance.between(8, 80), ending, ...aside };
+  return { do: "say", at, chat, pieces, everyMs, bytes: chance.between(8, 60), ending, ...aside };
 }
 
 const longTexts = [6_000, 10_000, 21_000];
@@ -242,6 +261,8 @@ const draws: readonly ((chance: Chance, at: Millis) => Fault)[] = [
   (chance, at) => ({ kind: "kick", at, closeAfterMs: chance.pick([2_000, 60_000, "never"]) }),
   (chance, at) => ({ kind: "odd-frame", at, what: chance.pick(oddFrames) }),
   (chance, at) => ({ kind: "redeliver", at, reqId: chance.pick(["same", "new"]) }),
+  (chance, at) => ({ kind: "gateway", at, fault: chance.pick(gatewayFaults) }),
+  (chance, at) => ({ kind: "gateway", at, fault: chance.pick(gatewayFaults) }),
   (chance, at) => ({ kind: "early-tick", at, backMs: chance.between(0, 5_000) }),
 ];
 

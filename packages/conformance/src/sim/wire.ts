@@ -72,6 +72,8 @@ export class Wire {
   #muteUntil: Millis = 0;
   #calls = 0;
   #lastCallback: { text: string } | undefined;
+  /** Faults that are armed in the gateway itself. */
+  #inGateway: string[] = [];
   /** What became of what a user said. */
   readonly #told = new Map<number, (delivered: boolean) => void>();
 
@@ -80,7 +82,9 @@ export class Wire {
     this.#chance = chance;
     this.#log = log;
     this.#latencyMs = schedule.latencyMs;
-    this.world = new World({ seed: schedule.seed, log: false, bots: [bot], switches: schedule.gateway });
+    // A response_url is for those who have no connection.
+    const switches = { ...schedule.gateway, responseUrl: false };
+    this.world = new World({ seed: schedule.seed, log: false, lint: false, bots: [bot], switches });
   }
 
   /** When the gateway has something to do. */
@@ -223,6 +227,7 @@ export class Wire {
   #perform(effects: readonly WorldEffect[]): void {
     for (const effect of effects) {
       if (effect.type === "answer") {
+        if (effect.answer.type === "armed") this.#inGateway.push(effect.answer.fault.id);
         if (effect.answer.type === "told") this.#told.get(effect.call)?.(effect.answer.told.delivered);
         this.#told.delete(effect.call);
         continue;
@@ -286,6 +291,7 @@ export class Wire {
         this.#ackAfter(line, armed.ms, req_id, text);
         return true;
       case "ack-duplicate":
+        this.#log.push({ what: "fault", at: this.#agenda.now, kind: armed.kind, repeats: req_id });
         this.#down(line, text);
         this.#down(line, text);
         return true;
@@ -406,6 +412,9 @@ export class Wire {
       case "redeliver":
         if (line && this.#lastCallback) this.#down(line, again(this.#lastCallback.text, fault.reqId, this.#chance));
         return now;
+      case "gateway":
+        this.#perform(this.world.handle(now, { type: "arm", fault: fault.fault, call: ++this.#calls }));
+        return now;
       case "early-tick":
         return now;
     }
@@ -416,6 +425,8 @@ export class Wire {
     this.#armed = [];
     this.#strayAtSubscribe = false;
     this.#muteUntil = 0;
+    for (const fault of this.#inGateway.splice(0))
+      this.#perform(this.world.handle(this.#agenda.now, { type: "disarm", fault, call: ++this.#calls }));
     const line = this.#current;
     if (line?.forgotten) this.#cut(line, 1006);
   }
