@@ -13,11 +13,12 @@
  */
 import { cmd } from "@openws/protocol/frames";
 import { behaviours, type BehaviourId } from "./behaviours.ts";
+import { Bots, botView, destination, unreachable, type Bot, type BotConfig, type BotView } from "./bots.ts";
 import type { UserEvent, UserMessage } from "./callbacks.ts";
 import { Chance } from "./chance.ts";
 import type { Chat } from "./chats.ts";
-import { Clock, type Appointment, type Millis } from "./clock.ts";
-import { Conversations, Memory, ok, type Destination, type Turn, type Verdict } from "./conversations.ts";
+import { Clock, type Millis } from "./clock.ts";
+import { Conversations, ok, type Turn, type Verdict } from "./conversations.ts";
 import { Faults, type ArmedFault, type Fault, type FaultOf } from "./faults.ts";
 import type { HttpAnswer, UploadedFile } from "./media.ts";
 import { oddTexts, padded } from "./mischief.ts";
@@ -27,13 +28,6 @@ import { profile, SomeSwitches, type ProfileName, type Switches } from "./switch
 import { Waiters, type CallId, type Told } from "./waiters.ts";
 import { Lint, type Finding } from "./lint.ts";
 import type { LogEntry } from "./wirelog.ts";
-
-/** A bot that may subscribe. Without a secret any is accepted; the name is what groups mention, by default the id. */
-export interface BotConfig {
-  readonly id: string;
-  readonly secret?: string | undefined;
-  readonly name?: string | undefined;
-}
 
 export interface WorldOptions {
   /** Equal seeds give equal runs; default 1. */
@@ -54,7 +48,7 @@ export interface WorldOptions {
   readonly lint?: boolean;
 }
 
-export type { ArmedFault, CallId, Fault, Told };
+export type { ArmedFault, BotConfig, BotView, CallId, Fault, Told };
 
 export type WorldInput =
   /** A WebSocket was accepted under a fresh number. `origin` is how its client reached us over HTTP. */
@@ -121,21 +115,6 @@ export type Upgrade = { type: "accept"; stallMs: Millis } | { type: "refuse"; st
 /** What becomes of a client's WebSocket ping. */
 export type Pong = { type: "pong"; afterMs: Millis; masked: boolean } | { type: "nothing" };
 
-/** A bot, for the API. */
-export interface BotView {
-  id: string;
-  name: string;
-  state: "offline" | "subscribed";
-  /** False for a bot that appeared by subscribing. */
-  configured: boolean;
-  /** The connection callbacks go to. */
-  connection: number | null;
-  /** When it subscribed, world clock. */
-  subscribedAt: Millis | null;
-  /** Why it is offline, when that is known. */
-  reason: string | null;
-}
-
 /** A connection, for the API. */
 export interface ConnectionView {
   n: number;
@@ -148,31 +127,8 @@ export interface ConnectionView {
   framesOut: number;
 }
 
-interface Bot {
-  readonly id: string;
-  name: string;
-  secret: string | undefined;
-  configured: boolean;
-  live: Connection | undefined;
-  subscribedAt: Millis | null;
-  reason: string | null;
-  /** World instants of recent subscribes. */
-  subscribes: Millis[];
-  throttledUntil: Millis;
-  readonly memory: Memory;
-  /** Deliveries that a fault keeps for the bot's next connection. */
-  readonly redeliveries: { turn: Turn; sameReqId: boolean; fault: string }[];
-}
-
-interface BotWaiter {
-  readonly call: CallId;
-  readonly bot: string;
-  readonly until: Appointment;
-}
-
 /** 2026-01-01T00:00:00Z. */
 const defaultEpochMs = 1_767_225_600_000;
-const maxAppearedBots = 50_000;
 const maxHalfOpenMs = 15 * 60_000;
 
 export class World {
@@ -186,17 +142,19 @@ export class World {
   #outlet!: Outlet;
   #effects: WorldEffect[] = [];
   readonly #counter = { seq: 0 };
-  readonly #bots = new Map<string, Bot>();
-  #closedToStrangers = false;
+  readonly #bots: Bots;
   readonly #connections = new Map<number, Connection>();
   #lint: Lint | undefined;
   readonly #waiters: Waiters;
-  readonly #botWaiters = new Map<CallId, BotWaiter>();
 
   constructor(options: WorldOptions = {}) {
     this.#options = options;
     this.#clock = new Clock(options.epochMs ?? defaultEpochMs);
     this.#waiters = new Waiters(this.#clock, (call, told) => this.#reply(call, { type: "told", told }));
+    this.#bots = new Bots(this.#clock, (call, answer) => {
+      if ("unknown" in answer) this.#refuse(call, 404, `there is no bot ${answer.unknown}`);
+      else this.#reply(call, { type: "bot", ...answer });
+    });
     this.profile = options.profile ?? "observed";
     this.switches = { ...profile(this.profile), ...SomeSwitches.parse(options.switches ?? {}) } as Switches;
     this.#begin();
@@ -225,7 +183,7 @@ export class World {
   }
 
   bots(): BotView[] {
-    return [...this.#bots.values()].map(botView);
+    return Array.from(this.#bots.all(), botView);
   }
 
   bot(id: string): BotView | undefined {
@@ -282,7 +240,7 @@ export class World {
       connections: this.#connections.size,
       chats: this.#conversations.chats.size,
       turns: this.#conversations.turns,
-      waiters: this.#waiters.size + this.#botWaiters.size,
+      waiters: this.#waiters.size + this.#bots.waiting,
       faults: this.#faults.size,
     };
   }
@@ -346,13 +304,13 @@ export class World {
       case "cut":
         return this.#cut(input.connection, input.how, input.code);
       case "await-bot":
-        return this.#awaitBot(input);
+        return this.#bots.wait(input.call, input.bot, input.waitMs);
       case "respond-url":
         return this.#respondUrl(input);
       case "abandon":
         return this.#abandon(input.call);
       case "add-bot":
-        return this.#configure(input.bot);
+        return this.#bots.configure(input.bot);
       case "remove-bot":
         return this.#remove(input.bot);
       case "arm":
@@ -528,18 +486,9 @@ export class World {
 
   #subscribe(connection: Connection, act: Act & { type: "subscribe" }): Verdict {
     const { session } = connection;
-    const now = this.#clock.world;
-    const bot = this.#bots.get(act.botId) ?? this.#appear(act.botId, act.secret);
-    if (bot && this.switches.subscribeRate) {
-      bot.subscribes = bot.subscribes.filter((at) => at > now - 60_000);
-      if (now < bot.throttledUntil || bot.subscribes.length >= 5) {
-        if (now >= bot.throttledUntil) bot.throttledUntil = now + 60_000;
-        return { why: "subscribe.throttled" };
-      }
-      bot.subscribes.push(now);
-    }
-    if (!bot || act.secret === "" || (bot.secret !== undefined && bot.secret !== act.secret))
-      return { why: "subscribe.bad-credentials", note: bot ? "wrong secret" : "unknown bot" };
+    const bot = this.#bots.admit(act.botId, act.secret, this.switches.subscribeRate);
+    if (bot === "throttled") return { why: "subscribe.throttled" };
+    if (typeof bot === "string") return { why: "subscribe.bad-credentials", note: bot };
 
     const before = bot.live;
     // A socket that moves to another bot leaves its first one without a connection.
@@ -547,7 +496,7 @@ export class World {
       this.#leave(connection, "the connection subscribed for another bot");
     bot.live = connection;
     bot.reason = null;
-    bot.subscribedAt = now;
+    bot.subscribedAt = this.#clock.world;
     connection.deaf = false;
     session.subscribed(bot.id);
     for (const armed of this.#faults.take(this.#clock.transport, "subscribe", { bot: bot.id, cmd: cmd.subscribe }))
@@ -561,7 +510,7 @@ export class World {
   /** What follows the ack of a successful subscribe, at the same instant. */
   #begun(bot: Bot, before: Connection | undefined, anew: boolean): void {
     if (before) this.#kickOut(bot, before, undefined);
-    this.#answerBotWaiters(bot);
+    this.#bots.arrived(bot);
     if (!bot.live) return;
     for (const { turn, sameReqId, fault } of bot.redeliveries.splice(0))
       this.#deliver(bot, this.#conversations.again(turn, destination(bot)!, sameReqId), "callback.redelivered", fault);
@@ -671,57 +620,13 @@ export class World {
   // -------------------------------------------------------------------------------------------------------------------
   // Bots, settings
 
-  #awaitBot({ bot: id, waitMs, call }: WorldInput & { type: "await-bot" }): void {
-    const bot = this.#bots.get(id);
-    if (bot?.live || waitMs <= 0) {
-      if (!bot) return this.#refuse(call, 404, `there is no bot ${id}`);
-      return this.#reply(call, { type: "bot", bot: botView(bot) });
-    }
-    const until = this.#clock.after(waitMs, () => {
-      this.#botWaiters.delete(call);
-      const waited = this.#bots.get(id);
-      if (!waited) return this.#refuse(call, 404, `there is no bot ${id}`);
-      this.#reply(call, { type: "bot", bot: botView(waited), timedOut: true });
-    });
-    this.#botWaiters.set(call, { call, bot: id, until });
-  }
-
-  #answerBotWaiters(bot: Bot): void {
-    for (const { call, bot: id } of this.#botWaiters.values()) {
-      if (id !== bot.id) continue;
-      this.#abandon(call);
-      this.#reply(call, { type: "bot", bot: botView(bot) });
-    }
-  }
-
   #abandon(call: CallId): void {
     this.#waiters.abandon(call);
-    this.#clock.cancel(this.#botWaiters.get(call)?.until);
-    this.#botWaiters.delete(call);
+    this.#bots.abandon(call);
   }
 
   #botOf(connection: Connection): Bot {
     return this.#bots.get(connection.session.bot!)!;
-  }
-
-  /** With no bot configured, whoever subscribes appears. */
-  #appear(id: string, secret: string): Bot | undefined {
-    if (this.#closedToStrangers || id === "" || secret === "" || this.#bots.size >= maxAppearedBots) return undefined;
-    const bot = newBot({ id }, false);
-    this.#bots.set(id, bot);
-    return bot;
-  }
-
-  #configure(config: BotConfig): void {
-    this.#closedToStrangers = true;
-    const bot = this.#bots.get(config.id);
-    if (!bot) {
-      this.#bots.set(config.id, newBot(config, true));
-      return;
-    }
-    bot.configured = true;
-    bot.secret = config.secret;
-    bot.name = config.name ?? bot.name;
   }
 
   #remove(id: string): void {
@@ -730,8 +635,7 @@ export class World {
     for (const connection of this.#connections.values())
       if (connection.session.bot === id) this.#cut(connection.session.n, "reset");
     this.#conversations.forget(bot);
-    this.#bots.delete(id);
-    this.#closedToStrangers = [...this.#bots.values()].some(({ configured }) => configured);
+    this.#bots.remove(bot);
   }
 
   #set(name: ProfileName | undefined, switches: SomeSwitches = {}): void {
@@ -742,12 +646,7 @@ export class World {
   #reset(): void {
     for (const n of this.#connections.keys()) this.#cut(n, "reset");
     this.#waiters.clear();
-    for (const { call, bot } of this.#botWaiters.values()) {
-      this.#abandon(call);
-      this.#refuse(call, 404, `the gateway was reset while somebody waited for bot ${bot}`);
-    }
     this.#bots.clear();
-    this.#closedToStrangers = false;
     this.#clock.reset();
     this.#set(this.#options.profile ?? "observed", this.#options.switches);
     this.#begin();
@@ -778,7 +677,7 @@ export class World {
       eventtypeOf: (reqId) => this.#conversations.eventtypeOf(reqId),
       spelt: (bot, chatid) => this.#conversations.spelt(bot, chatid),
     });
-    for (const bot of this.#options.bots ?? []) this.#configure(bot);
+    for (const bot of this.#options.bots ?? []) this.#bots.configure(bot);
     for (const fault of this.#options.faults ?? []) this.#faults.arm(this.#clock.transport, fault);
   }
 
@@ -791,7 +690,7 @@ export class World {
     if (fault.kind === "down") for (const n of this.#connections.keys()) this.#cut(n, "reset");
     if (fault.cmd !== undefined) return;
     // What strikes a connection as a whole does so now where there is one.
-    for (const bot of this.#bots.values()) {
+    for (const bot of this.#bots.all()) {
       if (!bot.live || (fault.bot !== undefined && fault.bot !== bot.id)) continue;
       for (const struck of this.#faults.take(this.#clock.transport, "strike", { bot: bot.id }))
         if (bot.live) this.#strike(bot.live, struck);
@@ -968,35 +867,3 @@ const sendable = (code: number): number =>
 
 /** The real server delivers these from single chats only (GW-MSG-11). */
 const singleOnly = new Set(["image", "voice", "file", "video"]);
-
-const unreachable = (bot: Bot): string | undefined => {
-  if (bot.live) return bot.live.deaf ? "the connection is half-alive (a fault)" : undefined;
-  return bot.reason === null ? "the bot is offline" : `the bot is offline: ${bot.reason}`;
-};
-
-const destination = ({ live }: Bot): Destination | undefined =>
-  live && { connection: live.session.n, origin: live.origin };
-
-const newBot = ({ id, secret, name }: BotConfig, configured: boolean): Bot => ({
-  id,
-  name: name ?? id,
-  secret,
-  configured,
-  live: undefined,
-  subscribedAt: null,
-  reason: null,
-  subscribes: [],
-  throttledUntil: 0,
-  memory: new Memory(),
-  redeliveries: [],
-});
-
-const botView = ({ id, name, live, configured, subscribedAt, reason }: Bot): BotView => ({
-  id,
-  name,
-  state: live ? "subscribed" : "offline",
-  configured,
-  connection: live?.session.n ?? null,
-  subscribedAt: live ? subscribedAt : null,
-  reason,
-});
