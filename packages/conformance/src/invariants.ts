@@ -269,11 +269,9 @@ export const invariants: readonly Invariant[] = [
   {
     id: "delivers-once",
     holds: "each callback that arrives is handed on exactly once, whatever else is odd",
-    check({ sockets, history }) {
+    check({ sockets, history, delivered: handed }) {
       let due = 0;
       for (const { received } of sockets) for (const { frame } of received) if (isCallback(frame)) due++;
-      let handed = 0;
-      for (const happening of history.happenings) if (happening.what === "delivered") handed++;
       if (handed === due) return undefined;
       // One frame is only JSON after a repair; JSON.parse knows nothing of it.
       const repaired = history.happenings.filter(
@@ -309,14 +307,11 @@ export const invariants: readonly Invariant[] = [
   {
     id: "secret",
     holds: "the secret is in the subscribe, and nowhere else",
-    check({ history }) {
-      for (const happening of history.happenings)
-        if (
-          (happening.what === "sent" && !happening.text.startsWith('{"cmd":"aibot_subscribe"')) ||
-          happening.what === "noticed"
-        )
-          if (happening.text.includes(history.secret))
-            return breach("secret", happening.at, happening.text.slice(0, 80));
+    check({ history, sent, noticed }) {
+      for (const { cmd, text, at } of sent)
+        if (cmd !== "aibot_subscribe" && text.includes(history.secret)) return breach("secret", at, text.slice(0, 80));
+      for (const { text, at } of noticed)
+        if (text.includes(history.secret)) return breach("secret", at, text.slice(0, 80));
       return undefined;
     },
   },

@@ -98,6 +98,13 @@ export interface Story {
   readonly answers: ReadonlyMap<number, AnswerStory>;
   /** Frames sent to a chat, by its id. */
   readonly chats: ReadonlyMap<string, readonly Sent[]>;
+  /** What the rest of the history holds, by kind. */
+  readonly delivered: number;
+  readonly noticed: readonly (Happening & { what: "noticed" })[];
+  readonly pushed: readonly (Happening & { what: "pushed" })[];
+  readonly uploaded: readonly (Happening & { what: "uploaded" })[];
+  /** Req_ids with a repeated ack: it cannot be told from the next one, so nobody can know what it confirms. */
+  readonly repeatedAcks: ReadonlySet<string>;
   /** Found while the story was told: what settles twice, or is sent without having been asked. */
   readonly irregular: readonly Breach[];
 }
@@ -121,6 +128,11 @@ class Telling {
   readonly #chatOf = new Map<string, string>();
   readonly #chats = new Map<string, Sent[]>();
   readonly #irregular: Breach[] = [];
+  readonly #noticed: (Happening & { what: "noticed" })[] = [];
+  readonly #pushed: (Happening & { what: "pushed" })[] = [];
+  readonly #uploaded: (Happening & { what: "uploaded" })[] = [];
+  readonly #repeatedAcks = new Set<string>();
+  #delivered = 0;
   #state = "idle";
   #socket: Socket | undefined;
 
@@ -141,6 +153,11 @@ class Telling {
       answers: this.#answers,
       chats: this.#chats,
       irregular: this.#irregular,
+      delivered: this.#delivered,
+      noticed: this.#noticed,
+      pushed: this.#pushed,
+      uploaded: this.#uploaded,
+      repeatedAcks: this.#repeatedAcks,
     };
   }
 
@@ -234,8 +251,23 @@ class Telling {
         else if (answer) answer.over = { at, state: happening.state, route: happening.route };
         return;
       }
-      default:
-      // What remains is looked up in the history by those who want it.
+      case "delivered":
+        this.#delivered++;
+        return;
+      case "noticed":
+        this.#noticed.push(happening);
+        return;
+      case "pushed":
+        this.#pushed.push(happening);
+        return;
+      case "uploaded":
+        this.#uploaded.push(happening);
+        return;
+      case "fault":
+        if (happening.repeats !== undefined) this.#repeatedAcks.add(happening.repeats);
+        return;
+      case "pushing":
+      case "uploading":
     }
   }
 

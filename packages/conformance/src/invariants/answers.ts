@@ -3,7 +3,6 @@
  * Each returns the first breach it meets; their sentences stand in ../invariants.ts.
  */
 import { markOf, marks, object } from "../history.ts";
-import type { History } from "../history.ts";
 import { breach } from "../story.ts";
 import type { Breach, Request, Sent, Story } from "../story.ts";
 
@@ -128,7 +127,14 @@ export function pushesOnce({ sent }: Story): Breach | undefined {
 }
 
 /** What the ledger says is what the users see. */
-export function readByUsers({ history, answers, chats, requests }: Story): Breach | undefined {
+export function readByUsers({
+  history,
+  answers,
+  chats,
+  requests,
+  pushed,
+  repeatedAcks: repeated,
+}: Story): Breach | undefined {
   const seen = new Map<string, { times: number; chat: string }>();
   for (const { content, chat } of history.shown)
     for (const [mark] of content.matchAll(marks)) {
@@ -136,7 +142,6 @@ export function readByUsers({ history, answers, chats, requests }: Story): Breac
       if (before) before.times++;
       else seen.set(mark, { times: 1, chat });
     }
-  const repeated = repeatedAcks(history);
   for (const { n, chat, req_id, at, said, over } of answers.values()) {
     if (said === undefined || over === undefined) continue;
     const doubtful =
@@ -166,26 +171,17 @@ export function readByUsers({ history, answers, chats, requests }: Story): Breac
         `answer ${n} is delivered, and its bubble ${String(open.streamId)} is open`,
       );
   }
-  return pushesRead(history, seen, requests);
-}
-
-/** Req_ids with a repeated ack: it cannot be told from the next one, so nobody can know what it confirms. */
-function repeatedAcks({ happenings }: History): ReadonlySet<string> {
-  const repeated = new Set<string>();
-  for (const happening of happenings)
-    if (happening.what === "fault" && happening.repeats !== undefined) repeated.add(happening.repeats);
-  return repeated;
+  return pushesRead(pushed, seen, requests);
 }
 
 function pushesRead(
-  history: History,
+  pushed: Story["pushed"],
   seen: ReadonlyMap<string, { readonly times: number }>,
   requests: ReadonlyMap<number, Request>,
 ): Breach | undefined {
-  for (const happening of history.happenings) {
-    if (happening.what !== "pushed" || !happening.push.startsWith("p")) continue;
-    const times = seen.get(markOf(Number(happening.push.slice(1)), 0))?.times ?? 0;
-    const { at, push, state } = happening;
+  for (const { at, push, state } of pushed) {
+    if (!push.startsWith("p")) continue;
+    const times = seen.get(markOf(Number(push.slice(1)), 0))?.times ?? 0;
     if (state === "delivered" && times !== 1)
       return breach("read-by-users", at, `push ${push} is delivered and seen ${times} times`);
     if (state === "failed" && times > 0) return breach("read-by-users", at, `push ${push} failed and is seen`);

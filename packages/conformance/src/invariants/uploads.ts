@@ -4,8 +4,7 @@ import { breach } from "../story.ts";
 import type { Breach, Story } from "../story.ts";
 
 /** A file goes in order, whole, and under ids that were given. */
-export function uploads({ sockets, history }: Story): Breach | undefined {
-  const given = new Set<string>();
+export function uploads({ sockets, uploaded }: Story): Breach | undefined {
   const media = new Set<string>();
   const inits = new Map<string, number>();
   const taken = new Map<string, Set<number>>();
@@ -29,7 +28,6 @@ export function uploads({ sockets, history }: Story): Breach | undefined {
         if (size < 5 || body["total_chunks"] !== Math.ceil(size / 524_288))
           return breach("uploads", at, `init says ${size} bytes in ${String(body["total_chunks"])} chunks`);
         if (ack === undefined) continue;
-        given.add(String(ack["upload_id"]));
         inits.set(String(ack["upload_id"]), Number(body["total_chunks"]));
         taken.set(String(ack["upload_id"]), new Set());
         continue;
@@ -52,8 +50,8 @@ export function uploads({ sockets, history }: Story): Breach | undefined {
       }
     }
   }
-  for (const happening of history.happenings)
-    if (happening.what === "uploaded" && happening.state === "uploaded" && media.size === 0)
-      return breach("uploads", happening.at, "an upload was called done without a media_id");
+  for (const { at, state } of uploaded)
+    if (state === "uploaded" && media.size === 0)
+      return breach("uploads", at, "an upload was called done without a media_id");
   return undefined;
 }

@@ -142,7 +142,7 @@ export class Wire {
   send(n: number, text: string): void {
     const line = this.#lines.get(n)!;
     const { now } = this.#agenda;
-    this.#log.push({ what: "sent", at: now, socket: n, text });
+    this.#log.push({ what: "sent", at: now, socket: n, text, parsed: undefined });
     if (line.lost.up || line.there !== "open") return;
     line.upAt = Math.max(line.upAt, now + this.#travel(), line.stalled.up);
     this.#agenda.at(line.upAt, () => this.#arrived(line, text));
@@ -314,7 +314,7 @@ export class Wire {
     this.#agenda.at(line.downAt, () => {
       // A socket that was let go may still have something to say; one that the client never opened has not.
       if (line.lost.down || line.here === "dialing") return;
-      this.#log.push({ what: "received", at: this.#agenda.now, socket: line.n, text });
+      this.#log.push({ what: "received", at: this.#agenda.now, socket: line.n, text, parsed: undefined });
       line.events.received(text);
     });
   }
