@@ -231,6 +231,8 @@ class Telling {
         this.#operator.push(happening);
         if (happening.did === "restart") {
           this.#state = "idle";
+          // What the dead process had queued is not what its successor sends.
+          this.#unsent.clear();
           for (const request of this.#requests.values()) request.orphan ||= request.settled === undefined;
         }
         return;
