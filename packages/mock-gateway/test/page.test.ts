@@ -1,9 +1,14 @@
-import { describe, expect, test } from "vitest";
+import { beforeEach, describe, expect, test } from "vitest";
+import { leftOut } from "../../../tools/left-out.ts";
 import { startGateway } from "../src/index.ts";
 import { Browser, chromium } from "./browser.ts";
 import { Client } from "./client.ts";
 
-describe.skipIf(chromium === undefined)("the page, in a real browser", () => {
+describe("the page, in a real browser", () => {
+  beforeEach((context) => {
+    if (chromium === undefined) leftOut(context, "the page in a browser", "no Chromium is installed");
+  });
+
   test("says how to connect a bot, lets a user talk to it, shows the answer grow, and says why the bot is offline", async () => {
     await using gateway = await startGateway({ latencyMs: 0 });
     await using browser = await Browser.open(gateway.consoleUrl);
