@@ -363,7 +363,7 @@ export class Stream {
     s.text = s.text.slice(count);
     s.carry = carry;
     s.shown = 0;
-    s.dirty = s.text !== "";
+    s.dirty = true;
     s.openedAt = undefined;
     s.retries = 0;
     s.repeated = false;
@@ -376,7 +376,7 @@ export class Stream {
     const s = this.#s;
     s.askAt = undefined;
     if (s.done || s.flight !== undefined || s.doubt !== undefined) return;
-    if (s.retryAt !== undefined && s.now < s.retryAt) return;
+    if (s.now < (s.retryAt ?? 0)) return;
     s.retryAt = undefined;
     if (s.route !== "push" && s.now >= this.#options.replyUntil) this.#detour("push");
 
@@ -597,6 +597,7 @@ function check(
 function commonPrefix(a: string, b: string): number {
   if (b.startsWith(a)) return a.length;
   let i = 0;
-  while (i < b.length && a.charCodeAt(i) === b.charCodeAt(i)) i++;
+  // Past either end charCodeAt is NaN, which equals nothing.
+  while (a.charCodeAt(i) === b.charCodeAt(i)) i++;
   return i;
 }

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { Budget } from "../src/budget.ts";
 import { UsageError } from "../src/errors.ts";
 import { MarkdownBody, StreamBody } from "../src/frames.ts";
@@ -202,6 +202,20 @@ describe("Stream, within its limits", () => {
     expect(stream.deadline).toBeUndefined();
   });
 
+  it("asks for refreshes, finals and pushes by their names", () => {
+    const budget = generous();
+    const handle = vi.spyOn(budget, "handle");
+    const stream = make({ budget, replyUntil: 10 });
+    say(stream, 0, append("a"), settled(1, acked), finish, settled(2, refused(1)));
+    say(stream, 200, tick);
+    expect(handle.mock.calls.map(([, input]) => (input.type === "ask" ? input.for : input.type))).toEqual([
+      "refresh",
+      "final",
+    ]);
+    say(make({ budget, replyUntil: 0 }), 0, append("a"), finish);
+    expect(handle.mock.calls.at(-1)?.[1]).toEqual({ type: "ask", for: "push" });
+  });
+
   it("finishes with the last place in the budget", () => {
     const stream = make({ budget: new Budget() });
     for (let i = 0; i < 9; i++) say(stream, 0, append("x"), settled(i + 1, acked));
@@ -247,6 +261,34 @@ describe("Stream, within its limits", () => {
       `s.3 3 end: ${"c".repeat(63)}`,
       "done delivered",
     ]);
+  });
+
+  it("drops what nobody can see at the beginning of an answer", () => {
+    const stream = make({ maxBytes: 64 });
+    expect(say(stream, 0, append(`${`${" ".repeat(63)}\n`.repeat(2)}b`), settled(1, acked), finish)).toEqual([
+      "s 1: b",
+      "s 2 end: b",
+    ]);
+  });
+
+  it("carries a fence through as many bubbles as it fills", () => {
+    const stream = make({ maxBytes: 64 });
+    const [a, b, c] = ["a", "b", "c"].map((letter) => letter.repeat(50)) as [string, string, string];
+    const effects = say(stream, 0, append(`\`\`\`js\n${a}\n${b}\n${c}\n\`\`\`\n`), finish);
+    for (let key = 1; key < 4; key++) effects.push(...say(stream, 0, settled(key, acked)));
+    const fenced = (text: string): string => `\`\`\`js\n${text}\n\`\`\``;
+    expect(effects).toEqual([
+      `s 1 end: ${fenced(a)}`,
+      `s.2 2 end: ${fenced(b)}`,
+      `s.3 3 end: ${fenced(c)}\n`,
+      "done delivered",
+    ]);
+  });
+
+  it("remembers no more of what is sealed than it needs to recognise it", () => {
+    const stream = make();
+    say(stream, 0, append("a".repeat(50_000)), settled(1, acked), settled(2, acked));
+    expect(stream.state).toMatchObject({ sealed: 40_960, sealedEnd: "a".repeat(64), text: "a".repeat(9_040) });
   });
 
   it("drops what nobody can see at the end of an answer", () => {
@@ -318,6 +360,17 @@ describe("Stream, within its limits", () => {
     expect(say(stream, 1_001, settled(2, acked))).toEqual([`s.2 3: aaaaa`]);
   });
 
+  it("waits with the handover until the budget allows it", () => {
+    const budget = new Budget();
+    const stream = make({ budget, handoverMs: 1_000 });
+    say(stream, 0, append("a "), settled(1, acked));
+    for (let i = 0; i < 9; i++) budget.handle(0, { type: "ask", for: "push" });
+    expect(stream.deadline).toBe(1_000);
+    expect(say(stream, 1_000, tick)).toEqual([]);
+    expect(stream.deadline).toBe(3_000);
+    expect(say(stream, 3_000, tick)).toEqual(["s 2 end: a \n\n…"]);
+  });
+
   it("does not hand over an answer that has ended, nor twice", () => {
     const stream = make({ handoverMs: 1_000 });
     say(stream, 0, append("a"));
@@ -369,6 +422,23 @@ describe("Stream, when it is refused", () => {
       "s 2 end: One. Two",
       "done delivered",
     ]);
+  });
+
+  it("pushes nothing instead of a text that was taken back, if it may have been shown", () => {
+    for (const inputs of [[settled(1, timedOut)], [settled(1, lost), ready]]) {
+      const stream = make();
+      say(stream, 0, set("thinking"), ...inputs, set("think"), settled(2, refused(846608)), set(""));
+      expect(say(stream, 0, finish)).toEqual(["done delivered"]);
+    }
+    const unseen = make();
+    say(unseen, 0, set("thinking"), settled(1, refused(846608)), set(""));
+    expect(say(unseen, 0, finish)).toEqual(["push 2: （无内容 · No content）"]);
+  });
+
+  it("takes up the last sentence of what is shown while the text is not complete", () => {
+    const stream = make();
+    say(stream, 0, set("One. Two|"), settled(1, acked), set("One. Two"), settled(2, refused(846608)));
+    expect(say(stream, 0, append(" three."), finish)).toEqual(["push 3: Two three."]);
   });
 
   it("pushes the whole text when nothing was shown, or what was shown is not said any more", () => {
@@ -528,6 +598,21 @@ describe("Stream, when it is refused", () => {
     expect(stream.deadline).toBe(5_400);
   });
 
+  it("gives a push up that stays in conflict", () => {
+    const stream = make({ replyUntil: 0 });
+    say(stream, 0, append("a"), finish);
+    const effects: string[] = [];
+    for (const [key, now] of [
+      [1, 0],
+      [2, 200],
+      [3, 600],
+      [4, 1_400],
+    ] as const) {
+      effects.push(...say(stream, now, tick, settled(key, refused(6000))));
+    }
+    expect(effects).toEqual(["push 2: a", "push 3: a", "push 4: a", "done failed"]);
+  });
+
   it.each([40201, 93001, 93006, 93008, 40058, 853000])(
     "gives up after %i at the end, and passes over it before",
     (errcode) => {
@@ -682,6 +767,12 @@ describe("Stream, when the connection is lost", () => {
       "s 4 end: One. Two. Three.",
       "push 5: Two. Three.",
     ]);
+  });
+
+  it("pushes when the repeated end meets a code that nobody knows", () => {
+    const stream = make();
+    say(stream, 0, append("a"), finish, settled(1, timedOut), settled(2, lost), ready, settled(3, refused(7)));
+    expect(say(stream, 200, tick, settled(4, refused(7)))).toEqual(["s 4 end: a", "push 5: a"]);
   });
 
   it("takes a conflict of the repeated end for its own first copy", () => {
