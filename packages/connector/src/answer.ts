@@ -7,6 +7,7 @@
  */
 import { Budget, Stream, classifySend, cmd, encode, makeReqId, plainErrmsg } from "@openws/protocol";
 import type {
+  BudgetOptions,
   ConnectionStateName,
   EncodedFrame,
   Millis,
@@ -48,11 +49,16 @@ export interface Bubble {
   close(text: string): Promise<void>;
 }
 
-/** How streams behave; the defaults are those of `@openws/protocol`. */
-export type BubbleOptions = Pick<StreamOptions, "handoverMs" | "doubtMs" | "texts">;
+/** How streams and budgets behave; the defaults are those of `@openws/protocol`. */
+export interface AnswerOptions extends Pick<StreamOptions, "handoverMs" | "texts"> {
+  /** What a chat may be sent; false for as much as there is. */
+  readonly quota?: BudgetOptions | false;
+}
 
-/** Chats whose allowance is remembered; the one that was silent longest is forgotten first, an hour later or never mind. */
+/** Chats whose allowance is remembered at least; with twice as many the ones that were silent longest are forgotten. */
 const rememberedChats = 10_000;
+
+const unlimited: BudgetOptions = { perMinute: 1e9, perHour: 1e9 };
 
 /** Tries of one message that is neither a stream nor text, while the gateway says "later". */
 const maxTries = 4;
@@ -61,17 +67,21 @@ const maxTries = 4;
 export class Answers {
   readonly #driver: Driver;
   readonly #runtime: Runtime;
-  readonly #options: BubbleOptions;
-  readonly #budgets = new Map<string, Budget>();
+  readonly #stream: Pick<StreamOptions, "handoverMs" | "texts">;
+  readonly #quota: BudgetOptions;
+  /** By chat, in two generations: what was not used for a whole one is forgotten with it. */
+  #budgets = new Map<string, Budget>();
+  #olderBudgets = new Map<string, Budget>();
   readonly #streams = new Set<RunningStream>();
   /** What waits for its chat's budget. */
   readonly #waits = new Set<() => void>();
   readonly #random: () => number;
 
-  constructor(driver: Driver, runtime: Runtime, options: BubbleOptions = {}) {
+  constructor(driver: Driver, runtime: Runtime, { quota = {}, ...stream }: AnswerOptions = {}) {
     this.#driver = driver;
     this.#runtime = runtime;
-    this.#options = options;
+    this.#stream = stream;
+    this.#quota = quota === false ? unlimited : quota;
     this.#random = () => runtime.random();
   }
 
@@ -135,7 +145,7 @@ export class Answers {
 
   #run(reqId: string | undefined, chat: Chat, replyUntil: Millis): RunningStream {
     const budget = this.#budget(chat);
-    const stream = new Stream({ ...this.#options, id: makeReqId("stream", this.#random), budget, replyUntil });
+    const stream = new Stream({ ...this.#stream, id: makeReqId("stream", this.#random), budget, replyUntil });
     const frame = (effect: SendEffect): EncodedFrame =>
       effect.type === "send" && reqId !== undefined
         ? encode({ cmd: cmd.respond, headers: { req_id: reqId }, body: effect.body })
@@ -156,10 +166,14 @@ export class Answers {
   }
 
   #budget({ id }: Chat): Budget {
-    const budget = this.#budgets.get(id) ?? new Budget();
-    this.#budgets.delete(id);
+    let budget = this.#budgets.get(id);
+    if (budget !== undefined) return budget;
+    budget = this.#olderBudgets.get(id) ?? new Budget(this.#quota);
+    if (this.#budgets.size >= rememberedChats) {
+      this.#olderBudgets = this.#budgets;
+      this.#budgets = new Map();
+    }
     this.#budgets.set(id, budget);
-    if (this.#budgets.size > rememberedChats) this.#budgets.delete(this.#budgets.keys().next().value!);
     return budget;
   }
 

@@ -18,6 +18,7 @@ import {
   replyWindowMs,
 } from "@openws/protocol";
 import type {
+  BudgetOptions,
   ConnectionEffect,
   ConnectionOptions,
   ConnectionStateName,
@@ -86,6 +87,8 @@ export interface BotOptions extends Omit<ConnectionOptions, "random" | "botId" |
   /** The age at which a bubble is finished and its answer goes on in a new one; 540,000, a minute before its end. */
   readonly handoverMs?: Millis | undefined;
   readonly texts?: Partial<BotTexts> | undefined;
+  /** What WeCom lets a chat be sent; 30 a minute and 1,000 an hour. `false` paces nothing: for tests, and gateways without. */
+  readonly quota?: BudgetOptions | false | undefined;
   /**
    * On a line over which no callback came for this long, ask whether one could: by a reply under a req_id that never was,
    * which a gateway that knows the subscription refuses as such, and another one as not subscribed. Never, by default:
@@ -164,7 +167,7 @@ export interface Bot {
   stop(drainMs?: Millis): Promise<void>;
 }
 
-/** Msgids that are remembered to recognise a repeated callback; the oldest is forgotten first. */
+/** Msgids that are remembered at least, to recognise a repeated callback; at most twice as many. */
 export const rememberedMsgids = 10_000;
 
 /** How often a secret that was refused is looked for again. */
@@ -188,7 +191,9 @@ class RunningBot implements Bot {
   readonly #placeholder: { readonly text: string; readonly afterMs: Millis } | undefined;
   readonly #handlers = new Map<string, Handler<never>>();
   readonly #events = new Events<BotEvent>();
-  readonly #seen = new Set<string>();
+  /** Msgids, in two generations: the older one is forgotten when the younger one is full. */
+  #seen = new Set<string>();
+  #seenBefore = new Set<string>();
   readonly #secretSource: (() => string) | undefined;
   #secret: string;
   readonly #probeMs: Millis | undefined;
@@ -204,7 +209,8 @@ class RunningBot implements Bot {
 
   constructor(options: BotOptions) {
     const { botId, secret, runtime, url = defaultUrl, name, texts = {}, handoverMs, media, ...rest } = options;
-    const { whenBusy, maxRunning, maxWaiting, handlerMs, placeholder, placeholderMs, probeMs, ...connection } = rest;
+    const { whenBusy, maxRunning, maxWaiting, handlerMs, placeholder, placeholderMs, probeMs, quota, ...connection } =
+      rest;
     this.id = botId;
     this.name = name;
     this.#runtime = runtime;
@@ -221,6 +227,7 @@ class RunningBot implements Bot {
     this.#answers = new Answers(this.#driver, runtime, {
       texts,
       ...(handoverMs === undefined ? {} : { handoverMs }),
+      ...(quota === undefined ? {} : { quota }),
     });
     this.#media = media;
     this.#uploads = new Uploads(this.#driver, runtime, media, connection.ackMs);
@@ -379,9 +386,12 @@ class RunningBot implements Bot {
   }
 
   #repeated(msgid: string): boolean {
-    if (this.#seen.has(msgid)) return true;
+    if (this.#seen.has(msgid) || this.#seenBefore.has(msgid)) return true;
+    if (this.#seen.size >= rememberedMsgids) {
+      this.#seenBefore = this.#seen;
+      this.#seen = new Set();
+    }
     this.#seen.add(msgid);
-    if (this.#seen.size > rememberedMsgids) this.#seen.delete(this.#seen.values().next().value!);
     return false;
   }
 

@@ -111,11 +111,22 @@ function dial(url: string, events: SocketEvents, { env, ca, writeMs }: Dialling)
   ws.on("close", (code, reason) => {
     if (!dropped) events.closed(code, reason.toString("utf8") || trouble);
   });
+  let corked = false;
+  const flush = (): void => {
+    corked = false;
+    line?.uncork();
+    if (ws.bufferedAmount > 0 && (line?.timeout ?? 0) === 0) line?.setTimeout(writeMs);
+  };
   return {
     send(text) {
       if (ws.readyState !== WebSocket.OPEN) return;
+      // What is sent in one go leaves in one write: the answers to all callbacks of one read cost one system call.
+      if (!corked && line !== undefined) {
+        corked = true;
+        line.cork();
+        process.nextTick(flush);
+      }
       ws.send(text);
-      if (ws.bufferedAmount > 0 && (line?.timeout ?? 0) === 0) line?.setTimeout(writeMs);
     },
     drop(politely) {
       dropped = true;

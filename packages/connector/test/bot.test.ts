@@ -567,18 +567,20 @@ describe("messages", () => {
     expect(of("duplicate")).toHaveLength(2);
   });
 
-  test("the memory of msgids is bounded", async () => {
-    const { bot, socket } = await subscribed();
+  test("the memory of msgids is bounded, and the youngest ten thousand are in it", async () => {
+    const { bot, socket } = await subscribed({ maxRunning: 100_000 });
     let handled = 0;
     bot.on("text", () => void handled++);
-    for (let at = 0; at <= rememberedMsgids; at++) socket.receive(callback("x", { msgid: `m${at}` }));
+    const last = 2 * rememberedMsgids;
+    for (let at = 0; at <= last; at++) socket.receive(callback("x", { msgid: `m${at}`, from: { userid: `u${at}` } }));
     await quiet();
-    socket.receive(callback("x", { msgid: `m${rememberedMsgids}` }));
+    expect(handled).toBe(last + 1);
+    for (const at of [last, last - rememberedMsgids + 1]) socket.receive(callback("x", { msgid: `m${at}` }));
     await quiet();
-    expect(handled).toBe(rememberedMsgids + 1);
+    expect(handled).toBe(last + 1);
     socket.receive(callback("x", { msgid: "m0" }));
     await quiet();
-    expect(handled).toBe(rememberedMsgids + 2);
+    expect(handled).toBe(last + 2);
   });
 
   test("a kind without a handler of its own goes to the handler of all", async () => {
