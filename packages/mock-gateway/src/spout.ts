@@ -32,6 +32,7 @@ export class Spout {
   #held: Buffer | undefined;
   #busy = false;
   #shut = false;
+  #gathering = false;
 
   constructor(ws: WebSocket, stream: Duplex, socket: Socket) {
     this.#ws = ws;
@@ -41,6 +42,7 @@ export class Spout {
 
   send(text: string, manner: Manner | undefined): void {
     if (this.#shut) return;
+    this.#gather();
     if (!manner && !this.#busy && !this.#held) this.#ws.send(text);
     else this.#unusual(Buffer.from(text), manner ?? {});
     if (this.#ws.bufferedAmount + this.#waitingBytes > maxWaitingBytes) this.#ws.terminate();
@@ -64,15 +66,31 @@ export class Spout {
   }
 
   reset(): void {
+    this.#flush();
     this.#shut = true;
     this.#socket.resetAndDestroy();
   }
 
   /** Nothing goes out any more; with `reads` what comes in is read and thrown away. */
   silence(reads: boolean): void {
+    this.#flush();
     this.#shut = true;
     this.#queue.length = 0;
     if (!reads) this.#ws.pause();
+  }
+
+  /** What follows from one piece of input goes out in one write: system calls are what a busy gateway spends its time on. */
+  #gather(): void {
+    if (this.#gathering) return;
+    this.#gathering = true;
+    this.#stream.cork();
+    process.nextTick(() => this.#flush());
+  }
+
+  #flush(): void {
+    if (!this.#gathering) return;
+    this.#gathering = false;
+    this.#stream.uncork();
   }
 
   #unusual(payload: Buffer, { binary, split, bytesPerSecond }: Manner): void {
