@@ -16,6 +16,8 @@ export interface History {
   readonly shown: readonly Shown[];
   /** The secret that must stay in its frame. */
   readonly secret: string;
+  /** How often the client was told to try refused credentials again; undefined: never. */
+  readonly credentialsRetryMs: Millis | undefined;
   /** When the last fault was over, and whether it left a socket behind that is broken without a sign. */
   readonly faultsEnd: { readonly at: Millis; readonly broken: boolean };
   /** The end of the run. */

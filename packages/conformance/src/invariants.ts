@@ -176,13 +176,15 @@ export const invariants: readonly Invariant[] = [
   },
   {
     id: "refusal-obeyed",
-    holds: "refused credentials are not tried again without the operator; a throttled subscribe is not for 30 s",
-    check({ sockets, operator }) {
+    holds:
+      "refused credentials are not tried again without the operator, or as seldom as was agreed; a throttled subscribe is not for 30 s",
+    check({ sockets, operator, history }) {
       for (const [index, { acks, sent, endedAt }] of sockets.entries()) {
         const ack = acks.get(sent[0]?.req_id ?? "")?.[0];
-        const leastMs = leastAfter.get(ack?.errcode ?? 0);
+        const agreed = history.credentialsRetryMs ?? Infinity;
+        const leastMs = Math.min(leastAfter.get(ack?.errcode ?? 0) ?? 0, agreed);
         const next = sockets[index + 1];
-        if (ack === undefined || leastMs === undefined) continue;
+        if (ack === undefined || leastMs === 0) continue;
         if (endedAt > ack.at) return breach("refusal-obeyed", ack.at, `a socket was kept after ${String(ack.errcode)}`);
         if (next === undefined || next.dialedAt - ack.at >= leastMs) continue;
         if (!operator.some(({ at, did }) => did !== "stop" && at >= ack.at && at <= next.dialedAt))

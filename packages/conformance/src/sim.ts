@@ -77,6 +77,7 @@ class Run {
       happenings: this.#log,
       shown: this.#shown(),
       secret: bot.secret,
+      credentialsRetryMs: this.#schedule.credentialsRetryMs,
       faultsEnd: { at: this.#faultsEndAt, broken: this.#broken },
       endAt: agenda.now,
       left: this.#client.left,
@@ -116,6 +117,8 @@ class Run {
         return this.#client.application.upload(n, chatKey(chatAt(command.chat)), command.bytes);
       case "restart":
         return this.#client.restart();
+      case "start":
+        return this.#client.start();
       case "stop":
         this.#client.stop();
         this.#agenda.at(this.#agenda.now + 5_000 + command.forMs, () => this.#client.start());

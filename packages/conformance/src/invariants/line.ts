@@ -39,7 +39,7 @@ export function backsOff({ moves, sockets, operator }: Story): Breach | undefine
 }
 
 /** Who was told to stay away does. */
-export function staysAway({ moves, sockets, operator }: Story): Breach | undefined {
+export function staysAway({ moves, sockets, operator, history }: Story): Breach | undefined {
   let kicks: Millis[] = [];
   for (const [index, { at, to }] of moves.entries()) {
     if (to !== "kicked" && to !== "refused" && to !== "stopped") continue;
@@ -49,9 +49,12 @@ export function staysAway({ moves, sockets, operator }: Story): Breach | undefin
     const bornAt = operator.findLast((act) => act.did === "restart" && act.at <= at)?.at ?? 0;
     if (to === "kicked") kicks = [...kicks.filter((kick) => kick >= bornAt && at - kick < 300_000), at];
     if (next === undefined || (told !== undefined && told.at <= next.dialedAt)) continue;
+    const awayMs = next.dialedAt - at;
     const agreed =
-      to === "kicked" && moves[index + 1]?.why === "retry" && kicks.length < 2 && next.dialedAt - at >= 30_000;
-    if (!agreed) return breach("stays-away", next.dialedAt, `dialed ${next.dialedAt - at} ms after it was ${to}`);
+      (to === "kicked" && kicks.length < 2 && awayMs >= 30_000) ||
+      (to === "refused" && awayMs >= (history.credentialsRetryMs ?? Infinity));
+    if (!agreed || moves[index + 1]?.why !== "retry")
+      return breach("stays-away", next.dialedAt, `dialed ${next.dialedAt - at} ms after it was ${to}`);
   }
   return undefined;
 }

@@ -159,8 +159,10 @@ export class Client {
   }
 
   #connect(): Protocol.Connection {
-    const { botId, random } = { botId: bot.id, random: this.#chance.next };
-    return new this.#core.Connection({ botId, secret: bot.secret, random, afterKick: this.#schedule.afterKick });
+    const { afterKick, credentialsRetryMs } = this.#schedule;
+    const { next: random } = this.#chance;
+    const { id: botId, secret } = bot;
+    return new this.#core.Connection({ botId, secret, random, afterKick, credentialsRetryMs });
   }
 
   /** As a driver does: consequences of an effect wait until all effects are performed. */

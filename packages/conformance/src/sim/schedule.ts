@@ -27,6 +27,8 @@ export interface Schedule {
   };
   /** Whether the client comes back after a kick. */
   readonly afterKick: "stop" | "rejoin";
+  /** How often refused credentials are tried again; absent: never. */
+  readonly credentialsRetryMs?: Millis;
   /** Whether each machine is put away as JSON and restored before each of its steps. */
   readonly restoring: boolean;
   readonly commands: readonly Command[];
@@ -56,6 +58,8 @@ export type Command =
   | { readonly do: "upload"; readonly at: Millis; readonly chat: number; readonly bytes: number }
   /** The process is killed and starts again: what was stored is restored, the connection begins afresh. */
   | { readonly do: "restart"; readonly at: Millis }
+  /** The operator tells the client to start, which is right at any time. */
+  | { readonly do: "start"; readonly at: Millis }
   /** The operator stops the client in good order, and starts it again. */
   | { readonly do: "stop"; readonly at: Millis; readonly forMs: Millis };
 
@@ -173,6 +177,7 @@ export function scheduleOf(seed: number): Schedule {
     commands.push({ do: "upload", at: instant(chance), chat: chatOf(chance), bytes });
   }
   if (chance.oneIn(6)) commands.push({ do: "restart", at: instant(chance) });
+  if (chance.oneIn(12)) commands.push({ do: "start", at: instant(chance) });
   if (chance.oneIn(10)) commands.push({ do: "stop", at: instant(chance), forMs: chance.between(1, 60) * 1_000 });
 
   const faults: Fault[] = [];
@@ -191,6 +196,7 @@ export function scheduleOf(seed: number): Schedule {
       ...(chance.oneIn(6) ? { ackLatencyMs: chance.pick([0, 2_000, 6_000]) } : {}),
     },
     afterKick: chance.oneIn(2) ? "rejoin" : "stop",
+    ...(chance.oneIn(3) ? { credentialsRetryMs: 60_000 } : {}),
     restoring: chance.oneIn(100),
     commands,
     faults,
@@ -323,10 +329,11 @@ class Schedules extends fc.Arbitrary<Schedule> {
 
 /** Schedules that are simpler by one step, the largest steps first. */
 function* smaller(schedule: Schedule): Generator<Schedule, undefined> {
-  const { commands, faults, gateway } = schedule;
+  const { commands, faults, gateway, credentialsRetryMs, ...rest } = schedule;
   for (const fewer of shorter(commands)) yield { ...schedule, commands: fewer };
   for (const fewer of shorter(faults)) yield { ...schedule, faults: fewer };
   if (schedule.restoring) yield { ...schedule, restoring: false };
+  if (credentialsRetryMs !== undefined) yield { ...rest, commands, faults, gateway };
   if (schedule.afterKick === "rejoin") yield { ...schedule, afterKick: "stop" };
   if (Object.keys(gateway).length > 0) yield { ...schedule, gateway: {} };
   if (schedule.latencyMs > 5) yield { ...schedule, latencyMs: 5 };
