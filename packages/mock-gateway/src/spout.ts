@@ -84,7 +84,7 @@ export class Spout {
     if (this.#gathering) return;
     this.#gathering = true;
     this.#stream.cork();
-    process.nextTick(() => this.#flush());
+    queueMicrotask(() => this.#flush());
   }
 
   #flush(): void {
