@@ -127,7 +127,9 @@ export class Client {
   /** Somebody reads the alarm in a while, and sees to it. */
   #callOperator(state: "kicked" | "refused"): void {
     const process = this.#process;
-    this.#agenda.at(this.#agenda.now + this.#chance.between(40_000, 120_000), () => {
+    // One that tries again by itself is given the time for it.
+    const patienceMs = state === "refused" && this.#schedule.credentialsRetryMs !== undefined ? 100_000 : 40_000;
+    this.#agenda.at(this.#agenda.now + patienceMs + this.#chance.between(0, 80_000), () => {
       if (process === this.#process && this.#connection.state === state) this.start();
     });
   }
