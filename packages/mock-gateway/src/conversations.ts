@@ -79,7 +79,8 @@ export interface Turn {
   /** World clock. */
   readonly at: Millis;
   readonly connection: number;
-  readonly body: Fields;
+  /** What goes out; let go once it is certain that it does not go out again. */
+  body: Fields;
   /** Shared by all deliveries of one message. */
   readonly outcome: { answered: boolean };
   streams: Map<string, Stream> | undefined;
@@ -194,6 +195,11 @@ export class Conversations {
     const repeated: Turn = { ...turn, reqId, connection: to.connection, streams: sameReqId ? turn.streams : undefined };
     this.#remember(repeated);
     return repeated;
+  }
+
+  /** The callback went out and no fault has it come again: its body is not needed any more. */
+  sent(turn: Turn): void {
+    if (!this.#switches.redeliverUnanswered) turn.body = nothing;
   }
 
   /** The messages nobody answered, to be redelivered to a connection that subscribed. */
@@ -575,6 +581,8 @@ export class Conversations {
     return this.#ports.switches();
   }
 }
+
+const nothing: Fields = {};
 
 /** Somebody answered: the message is no longer in interaction, nor to be redelivered. */
 const answered = (turn: Turn): void => {

@@ -817,10 +817,8 @@ export class World {
         turn = this.#conversations.rename(turn, connection.lastReqId);
     }
     const { reqId } = turn;
-    let texts = [JSON.stringify({ cmd: command, headers: { req_id: reqId }, body: turn.body })];
-    for (const {
-      fault: { ...acted },
-    } of acting) {
+    const texts = [JSON.stringify({ cmd: command, headers: { req_id: reqId }, body: turn.body })];
+    for (const { fault: acted } of acting) {
       const text = texts.pop()!;
       if (acted.kind === "odd-frame") texts.push(...oddTexts(acted.what, text, reqId));
       else texts.push(acted.kind === "oversize" ? padded(text, acted.bytes) : text);
@@ -833,8 +831,13 @@ export class World {
         ...(index < texts.length - 1 ? { note: "sent by a fault" } : {}),
       }),
     );
-    texts = [];
-    for (const { id, fault: acted } of acting) if (acted.kind === "redeliver") this.#redeliver(turn, acted, id);
+    let again = false;
+    for (const { id, fault: acted } of acting) {
+      if (acted.kind !== "redeliver") continue;
+      again = true;
+      this.#redeliver(turn, acted, id);
+    }
+    if (!again) this.#conversations.sent(turn);
   }
 
   #redeliver(turn: Turn, { reqId = "new", over = "same" }: FaultOf<"redeliver">, fault: string): void {
