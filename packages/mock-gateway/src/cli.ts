@@ -55,7 +55,7 @@ usage: openws-gateway [serve] [options]
   --json                  the first line on standard output is {"ready":true,"url":…,"console":…,"api":…}
   --help, --version
 
-environment: OPENWS_GATEWAY_LISTEN, _BOT (several separated by spaces), _PROFILE, _SET (likewise), _LATENCY, _SEED, _TOKEN, _TLS=1, _TLS_DIR, _JSON=1;
+environment: OPENWS_GATEWAY_LISTEN, _BOT (several separated by spaces), _PROFILE, _SET and _FAULT (likewise), _LATENCY, _SEED, _TOKEN, _TLS=1, _TLS_DIR, _JSON=1;
 a flag wins over its twin.
 
 switches: ${Object.keys(switchTable).join(" ")}

@@ -208,6 +208,33 @@ describe("the API", () => {
     client.close();
   });
 
+  test("why something happened can be asked: lint, rules, switches and behaviours with their sources", async () => {
+    await using gateway = await start();
+    const client = await Client.subscribe(gateway.url);
+    client.send({
+      cmd: "aibot_send_msg",
+      headers: { req_id: "p" },
+      body: { chatid: "nobody", msgtype: "markdown", markdown: { content: "x" } },
+    });
+    await client.next();
+    const { apiUrl } = gateway;
+    expect((await call(`${apiUrl}/lint`)).body).toMatchObject([
+      { rule: "push-no-chat-type", requirement: "PUSH-1b", bot: "bot", connection: 1 },
+    ]);
+    expect((await call(`${apiUrl}/lint?bot=other`)).body).toEqual([]);
+    expect((await call(`${apiUrl}/lint/rules`)).body).toMatchObject({
+      "push-no-chat-type": { requirement: "PUSH-1b" },
+    });
+    const refused = gateway.log().find(({ errcode }) => errcode === 93006);
+    expect((await call(`${apiUrl}/behaviours`)).body).toMatchObject({
+      [String(refused?.verdict)]: { errcode: 93006, requirement: "GW-PUSH-4", confidence: "S" },
+    });
+    expect((await call(`${apiUrl}/switches`)).body).toMatchObject({
+      quotaCountsRefreshes: { observed: false, differs: { strict: true } },
+    });
+    client.close();
+  });
+
   test("what is wrong is answered by a problem document with one clear sentence", async () => {
     await using gateway = await start();
     const { apiUrl } = gateway;
