@@ -14,14 +14,18 @@ const HELP = `${NAME}: judges any client of the WeCom AI-bot gateway by what it 
 
 Usage: ${NAME} COMMAND [options]
 
+  run            judges a client: ${NAME} run [options] -- CMD…
+  list           the checks, each by the id of its requirement
+  explain ID     one check: its rule and source, its cases, and the bots that fail it
+  self-test      is the suite right? It judges bots with one known defect each
   sim            the core against the mock gateway over a faulty wire, in virtual time; see ${NAME} sim --help
 
   -h, --help     print this and exit
       --version  print the version and exit
 
-The checks of other clients are not part of this version.
+Each command explains itself with --help.
 
-Exit codes: 0 conformant, 1 not, 2 wrong usage.
+Exit codes: 0 conformant, 1 not, 2 wrong usage, 3 the client did not start, 4 the suite itself failed.
 `;
 
 process.exitCode = await main(process.argv.slice(2));
@@ -29,7 +33,21 @@ process.exitCode = await main(process.argv.slice(2));
 async function main(args: string[]): Promise<number> {
   let options;
   try {
-    if (args[0] === "sim") return (await import("./cli/sim.ts")).sim(args.slice(1));
+    const rest = args.slice(1);
+    switch (args[0]) {
+      case "run":
+        return await (await import("./cli/run.ts")).run(rest);
+      case "list":
+        return (await import("./cli/list.ts")).list(rest);
+      case "explain":
+        return (await import("./cli/list.ts")).explain(rest);
+      case "self-test":
+        return await (await import("./cli/self-test.ts")).selfTestCommand(rest);
+      case "sim":
+        return (await import("./cli/sim.ts")).sim(rest);
+      case undefined:
+      default:
+    }
     ({ values: options } = parseArgs({
       args,
       options: { help: { type: "boolean", short: "h" }, version: { type: "boolean" } },

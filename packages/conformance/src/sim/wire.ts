@@ -390,6 +390,8 @@ export class Wire {
       case "ack-swap":
       case "errcode":
         this.#armed.push({ ...fault, left: fault.times });
+        // There is no subscribe to meet unless the line is lost.
+        if (line && "of" in fault && fault.of === "subscribe") this.#cut(line, 1006);
         return now + ("ms" in fault ? fault.ms : 0);
       case "ack-stray":
         if (fault.while === "subscribing") this.#strayAtSubscribe = true;
