@@ -459,10 +459,10 @@ class RunningBot implements Bot {
       if (typeof result === "string") {
         void bubble.finish(result);
       } else if (isSequence(result)) {
-        // A source that yields nothing is an answer all the same, and one without a visible character: the stream says so.
-        bubble.append("");
+        let pieces = 0;
         for await (const part of result) {
           if (turn.aborted !== undefined) return;
+          pieces++;
           const piece = partOf(part);
           if (typeof piece === "string") bubble.append(piece);
           else {
@@ -470,7 +470,8 @@ class RunningBot implements Bot {
             if (turn.aborted === undefined) await this.#give(piece, message, bubble, answered);
           }
         }
-        void bubble.finish();
+        // A source that yields nothing is an answer all the same, and one without a visible character: the stream says so.
+        void bubble.finish(pieces === 0 ? "" : undefined);
       } else if (result === undefined || result === null) {
         void bubble.finish();
       } else {

@@ -1,6 +1,7 @@
 import { runsOn } from "../socket-suite.ts";
 import "../../test/driver.test.ts";
 import "../../test/bot.test.ts";
+import "../../test/behaviours.test.ts";
 import "../../test/gateway.test.ts";
 import "../../test/media.test.ts";
 import "../../test/files.test.ts";
