@@ -19,7 +19,7 @@ import { openApi, routes } from "./openapi.ts";
 import { lintRules } from "./lint.ts";
 import { switchTable, type SomeSwitches } from "./switches.ts";
 import type { LogEntry } from "./wirelog.ts";
-import type { Answer } from "./world.ts";
+import type { Answer } from "./effects.ts";
 
 /** A refusal on its way to the caller. */
 class ProblemError extends Error {

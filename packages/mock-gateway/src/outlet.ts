@@ -14,7 +14,7 @@ import type { Lint } from "./lint.ts";
 import type { Act, Fields, Session } from "./session.ts";
 import type { Switches } from "./switches.ts";
 import { maskSecret, type LogEntry } from "./wirelog.ts";
-import type { Manner, WorldEffect } from "./world.ts";
+import type { Manner, WorldEffect } from "./effects.ts";
 
 /** One connection: its session, and what is owed on it. */
 export interface Connection {

@@ -8,7 +8,7 @@
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import type { WebSocket } from "ws";
-import type { Manner } from "./world.ts";
+import type { Manner } from "./effects.ts";
 
 /** Bytes that may wait here before the connection counts as stuck. */
 const maxWaitingBytes = 128 * 1024 * 1024;

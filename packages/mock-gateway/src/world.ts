@@ -14,21 +14,21 @@
 import { cmd } from "@openws/protocol/frames";
 import { behaviours, type BehaviourId } from "./behaviours.ts";
 import { Bots, botView, destination, unreachable, type Bot, type BotConfig, type BotView } from "./bots.ts";
-import type { UserEvent, UserMessage } from "./callbacks.ts";
 import { Chance } from "./chance.ts";
 import type { Chat } from "./chats.ts";
 import { Clock, type Millis } from "./clock.ts";
 import { Conversations, ok, type Turn, type Verdict } from "./conversations.ts";
+import type { Answer, ConnectionView, CutHow, Pong, Upgrade, WorldEffect, WorldInput } from "./effects.ts";
 import { Faults, type ArmedFault, type Fault, type FaultOf } from "./faults.ts";
+import { Lint, type Finding } from "./lint.ts";
 import type { HttpAnswer, UploadedFile } from "./media.ts";
 import { oddTexts, padded } from "./mischief.ts";
 import { errmsgOf, judge, Outlet, type Asked, type Connection } from "./outlet.ts";
 import { Session, type Act } from "./session.ts";
 import { profile, SomeSwitches, type ProfileName, type Switches } from "./switches.ts";
 import { Waiters, type CallId, type Told } from "./waiters.ts";
-import { Lint, type Finding } from "./lint.ts";
-import type { LogEntry } from "./wirelog.ts";
 
+/** How a world begins; everything has a default. */
 export interface WorldOptions {
   /** Equal seeds give equal runs; default 1. */
   readonly seed?: number | string;
@@ -49,90 +49,17 @@ export interface WorldOptions {
 }
 
 export type { ArmedFault, BotConfig, BotView, CallId, Fault, Told };
-
-export type WorldInput =
-  /** A WebSocket was accepted under a fresh number. `origin` is how its client reached us over HTTP. */
-  | { type: "opened"; connection: number; origin?: string; address?: string }
-  | { type: "received"; connection: number; text: string; binary?: boolean }
-  /** The socket is gone, whoever ended it. */
-  | { type: "closed"; connection: number; code?: number; reason?: string }
-  | { type: "say"; bot: string; message: UserMessage; call: CallId; waitMs?: Millis }
-  | { type: "trigger"; bot: string; event: UserEvent; call: CallId; waitMs?: Millis }
-  /** As if another instance had subscribed. `closeAfterMs` overrides the switch. */
-  | { type: "kick"; bot: string; call: CallId; closeAfterMs?: Millis | "never" }
-  /** Ends or cripples one connection. */
-  | { type: "cut"; connection: number; how: CutHow; code?: number }
-  /** Answered when the bot is subscribed, or when `waitMs` is over. */
-  | { type: "await-bot"; bot: string; waitMs: Millis; call: CallId }
-  /** A POST to a callback's response_url. */
-  | { type: "respond-url"; code: string; body: unknown; call: CallId }
-  /** The caller of this wait is gone. */
-  | { type: "abandon"; call: CallId }
-  | { type: "add-bot"; bot: BotConfig }
-  | { type: "remove-bot"; bot: string }
-  | { type: "arm"; fault: Fault; call: CallId }
-  | { type: "disarm"; fault: string; call: CallId }
-  | { type: "advance"; ms: Millis; transport: boolean }
-  | { type: "set"; profile?: ProfileName; switches?: SomeSwitches }
-  /** Bots, chats, faults, clock and settings as they were at the start; connections are cut. */
-  | { type: "reset" }
-  | { type: "tick" };
-
-/** How a connection ends: with a close frame, by a TCP reset, or by falling silent while it stays open. */
-export type CutHow = "close" | "reset" | "half-open" | "nat-drop";
-
-/** What the caller has to do, in order. */
-export type WorldEffect =
-  /** Without a manner: one text message. */
-  | { type: "send"; connection: number; text: string; manner?: Manner }
-  /** A WebSocket ping. */
-  | { type: "ping"; connection: number }
-  | { type: "close"; connection: number; code: number; reason: string }
-  | { type: "reset"; connection: number }
-  /** Stop reading and writing, leave the socket open; with `reads`, read and throw away. */
-  | { type: "half-open"; connection: number; reads: boolean }
-  | { type: "log"; entry: LogEntry }
-  | { type: "answer"; call: CallId; answer: Answer };
-
-/** How a frame travels when a fault says so. What is behind it stays behind it. */
-export interface Manner {
-  readonly binary?: true;
-  readonly split?: "fragments" | "bytes" | "coalesced";
-  readonly bytesPerSecond?: number;
-}
-
-/** What a caller of `say`, `trigger`, `kick`, `await-bot`, `arm` … gets. */
-export type Answer =
-  | { type: "told"; told: Told }
-  | { type: "bot"; bot: BotView; timedOut?: true }
-  | { type: "armed"; fault: ArmedFault }
-  | { type: "errcode"; errcode: number; errmsg: string }
-  | { type: "refused"; status: 404 | 422; detail: string };
-
-/** What becomes of an upgrade: accepted, refused with a status, stalled, or cut. */
-export type Upgrade = { type: "accept"; stallMs: Millis } | { type: "refuse"; status: number } | { type: "cut" };
-
-/** What becomes of a client's WebSocket ping. */
-export type Pong = { type: "pong"; afterMs: Millis; masked: boolean } | { type: "nothing" };
-
-/** A connection, for the API. */
-export interface ConnectionView {
-  n: number;
-  bot: string | null;
-  state: "open" | "subscribed" | "kicked" | "lost" | "half-open";
-  address: string;
-  openedAt: Millis;
-  lastFrameAt: Millis | null;
-  framesIn: number;
-  framesOut: number;
-}
+export type { Answer, ConnectionView, CutHow, Manner, Pong, Upgrade, WorldEffect, WorldInput } from "./effects.ts";
 
 /** 2026-01-01T00:00:00Z. */
 const defaultEpochMs = 1_767_225_600_000;
 const maxHalfOpenMs = 15 * 60_000;
 
+/** The gateway. Hand it inputs in order and perform its effects in order; it keeps the rest. */
 export class World {
+  /** The switches in force; change them by a `set` input. */
   switches: Switches;
+  /** The profile they began from. */
   profile: ProfileName;
   readonly #options: WorldOptions;
   readonly #clock: Clock;
