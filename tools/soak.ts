@@ -25,7 +25,16 @@ const root = new URL("..", import.meta.url);
 const runs: readonly Run[] = [
   {
     name: "sim",
-    command: ["packages/conformance/src/cli.ts", "sim", "--runs", values.runs, "--seed", values.seed],
+    // A young generation that holds a few schedules is collected less often.
+    command: [
+      "--max-semi-space-size=64",
+      "packages/conformance/src/cli.ts",
+      "sim",
+      "--runs",
+      values.runs,
+      "--seed",
+      values.seed,
+    ],
   },
   {
     name: "fuzz",

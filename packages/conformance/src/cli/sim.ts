@@ -21,6 +21,9 @@ Usage: openws-conformance sim [--runs N] [--seed N] [--minutes N]
 Exit codes: 0 every invariant held, 1 one is broken, 2 wrong usage.
 `;
 
+/** After so many schedules a line on standard error says that it goes on. */
+const progressEvery = 25_000;
+
 /** Runs the sub-command. Returns the exit code; throws what parseArgs throws for arguments it does not know. */
 export function sim(args: string[]): number {
   const { values } = parseArgs({
@@ -44,7 +47,13 @@ export function sim(args: string[]): number {
   const until = values.minutes === undefined ? Infinity : performance.now() + whole("minutes", values.minutes) * 60_000;
   const began = performance.now();
   const cpu = process.cpuUsage();
-  const result = campaign({ seed, runs, goOn: () => performance.now() < until });
+  let asked = 0;
+  const goOn = (): boolean => {
+    if (++asked % progressEvery === 0)
+      process.stderr.write(`${asked} schedules, the last from seed ${seed + asked - 1}\n`);
+    return performance.now() < until;
+  };
+  const result = campaign({ seed, runs, goOn });
   const { user, system } = process.cpuUsage(cpu);
   process.stdout.write(`${figures(seed, result, (performance.now() - began) / 1_000, (user + system) / 1e6)}\n`);
   if (result.failure === undefined) return 0;
