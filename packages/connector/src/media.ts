@@ -17,6 +17,7 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { setTimeout } from "node:timers";
 import { maxMediaBytes } from "@openws/protocol";
+import { HttpsProxyAgent } from "https-proxy-agent";
 import {
   type DownloadOptions,
   type DownloadedStream,
@@ -28,9 +29,12 @@ import {
   sniff,
   sniffedBytes,
 } from "./files.ts";
+import { proxyFor } from "./runtime.proxy.ts";
 
 /** How files are fetched. */
 export interface MediaOptions {
+  /** Where proxies are named (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY); `process.env`. */
+  readonly env?: Readonly<Record<string, string | undefined>> | undefined;
   /** Lets a download go to private addresses; false. */
   readonly allowPrivate?: boolean | undefined;
   /** Hosts (`name` or `name:port`) that may be asked whatever their address is: the gateway's own, where that is local. */
@@ -38,10 +42,11 @@ export interface MediaOptions {
 }
 
 /** The adapter. */
-export function nodeMedia({ allowPrivate = false, trustedHosts = [] }: MediaOptions = {}): Media {
+export function nodeMedia(options: MediaOptions = {}): Media {
+  const { allowPrivate = false, trustedHosts = [], env = process.env } = options;
   return {
     open: openFile,
-    download: (url, aeskey, options) => download(url, aeskey, options ?? {}, { allowPrivate, trustedHosts }),
+    download: (url, aeskey, limits) => download(url, aeskey, limits ?? {}, { allowPrivate, trustedHosts, env }),
   };
 }
 
@@ -286,17 +291,19 @@ async function get(url: string, rules: Parameters<typeof download>[3], signal: A
   });
 }
 
-function ask(address: URL, rules: Parameters<typeof download>[3], signal: AbortSignal): Promise<IncomingMessage> {
+async function ask(address: URL, rules: Parameters<typeof download>[3], signal: AbortSignal): Promise<IncomingMessage> {
   const free =
     rules.allowPrivate || rules.trustedHosts.some((host) => host === address.host || host === address.hostname);
   const literal = address.hostname.replace(/^\[|\]$/g, "");
-  if (!free && isIP(literal) !== 0 && isPrivate(literal)) return Promise.reject(forbidden());
+  if (!free && isIP(literal) !== 0 && isPrivate(literal)) throw forbidden();
+  const proxy = proxyFor(address, rules.env);
   return new Promise((resolve, reject) => {
     const request = (address.protocol === "https:" ? httpsRequest : httpRequest)(address, {
       signal,
-      agent: false,
+      // A proxy resolves the name, and stands where it can refuse what it must.
+      ...(proxy === undefined ? { agent: false } : { agent: new HttpsProxyAgent(proxy) }),
       // The address that was judged is the one that is connected to: a name that changes in between changes nothing.
-      ...(free ? {} : { lookup: publicLookup }),
+      ...(free || proxy !== undefined ? {} : { lookup: publicLookup }),
     });
     request.on("response", resolve);
     request.on("error", reject);

@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
 import { WebSocketServer } from "ws";
 import { leftOut } from "../../../tools/left-out.ts";
+import { nodeMedia } from "../src/media.ts";
 import type { SocketEvents } from "../src/runtime.ts";
 import { type NodeRuntimeOptions, nodeRuntime } from "../src/runtime.node.ts";
 import { proxyFor } from "../src/runtime.proxy.ts";
@@ -142,6 +143,15 @@ test("a proxy that is not there, or of another kind, is a reason", async () => {
   expect(await tryOut("ws://gateway.invalid", { env: { HTTP_PROXY: "socks5://127.0.0.1:1" } })).toMatch(
     /1006 HTTP_PROXY must name a proxy/,
   );
+});
+
+test("a file is fetched through the proxy, too", async () => {
+  const asked: string[] = [];
+  const port = await listen(createHttp((_request, response) => response.end("content")));
+  const env = { HTTP_PROXY: `http://127.0.0.1:${await proxy(asked)}` };
+  const { stream } = await nodeMedia({ env }).download(`http://files.invalid:${port}/?sign=x`, undefined);
+  expect(await new Response(stream).text()).toBe("content");
+  expect(asked).toEqual([`files.invalid:${port}`]);
 });
 
 test("a private authority is trusted when it is named, directly and through a proxy, and not otherwise", async (context) => {
