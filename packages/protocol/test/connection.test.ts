@@ -938,10 +938,10 @@ describe("requests", () => {
   it("are sent on the current socket and settled by their acks", () => {
     const line = new Line().ready();
     expect(line.request("a", "R")).toEqual(["send 1 a"]);
-    expect(line.connection.pending).toBe(1);
+    expect([line.connection.pending, line.connection.lanes]).toEqual([1, 1]);
     const effects = line.take({ type: "received", socket: 1, text: ackText("R", 0, "ok", { upload_id: "u" }) });
     expect(effects).toEqual([{ type: "settle", key: "a", outcome: { type: "acked", body: { upload_id: "u" } } }]);
-    expect(line.connection.pending).toBe(0);
+    expect([line.connection.pending, line.connection.lanes]).toEqual([0, 0]);
   });
 
   it("queue behind one another on a req_id, and go on after an ack, a time-out and an abandon", () => {

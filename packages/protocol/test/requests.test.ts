@@ -226,6 +226,18 @@ describe("Requests", () => {
     });
   });
 
+  it("remembers a req_id for an open request or an owed ack, and says how many", () => {
+    const requests = new Requests();
+    submit(requests, 0, "a", "R");
+    submit(requests, 0, "b", "S");
+    expect(requests.lanes).toBe(2);
+    requests.acknowledge(1, ack("R"));
+    requests.abandon(1, "b");
+    expect(requests.lanes).toBe(1);
+    requests.acknowledge(2, ack("S"));
+    expect(requests.lanes).toBe(0);
+  });
+
   describe("abandon", () => {
     it("settles what flies as stopped and perhaps delivered, owes its ack, and goes on", () => {
       const requests = new Requests();
