@@ -64,6 +64,14 @@ test("a frame without finish leaves its stream open", () => {
   expect(bench.world.chat("bot", "zhangsan")!.items.at(-1)).toMatchObject({ content: "so far", finished: false });
 });
 
+test("a stream that begins eleven minutes after its message has ten minutes of its own", () => {
+  const { bench, line, reqId } = talking();
+  bench.handle({ type: "advance", ms: 11 * 60_000, transport: false });
+  expect(line.stream(reqId, "s", "late")).toEqual(fine);
+  bench.handle({ type: "advance", ms: 9 * 60_000, transport: false });
+  expect(line.stream(reqId, "s", "later")).toEqual(fine);
+});
+
 test("every frame of a stream is acked, and each of its frames changes the one bubble", () => {
   const { bench, line, reqId } = talking();
   for (const content of ["a", "ab", "ab", "abc"]) expect(line.stream(reqId, "s", content)).toEqual(fine);
@@ -83,7 +91,7 @@ test("a feedback.id of 256 bytes is taken, a longer one refused", () => {
 
 test("a body without what its command needs is refused with 40058", () => {
   const { line, reqId } = talking();
-  for (const body of [undefined, {}, { msgtype: "stream" }, { msgtype: "stream", stream: { content: "no id" } }])
+  for (const body of [undefined, null, {}, { msgtype: "stream" }, { msgtype: "stream", stream: { content: "no id" } }])
     expect(line.respond(reqId, body)).toEqual(refusedWith(40058));
 });
 
@@ -145,4 +153,39 @@ test("a bot without MCP services gets 846610; the authorisation card of a biz me
   const body = { biz_type: 1, chat_id: "zhangsan", userid: "zhangsan", chat_type: 1 };
   expect(line.ask({ cmd: "aibot_send_biz_msg", body })).toEqual(fine);
   expect(bench.world.chat("bot", "zhangsan")!.items.at(-1)).toMatchObject({ by: "bot", via: "send" });
+});
+
+test("a card without one of the members that its type needs is refused, and with all of them it is taken", () => {
+  const main_title = { title: "Title" };
+  const card_action = { type: 1, url: "https://example.org" };
+  const submit_button = { text: "Send", key: "send" };
+  const choices = { question_key: "q", option_list: [{ id: "1", text: "One" }] };
+  const whole: Record<string, Record<string, unknown>> = {
+    text_notice: { main_title, card_action },
+    news_notice: { main_title, card_action, card_image: { url: "https://example.org/a.png" } },
+    button_interaction: { main_title, button_list: [{ text: "Yes", key: "yes" }], task_id: "b" },
+    vote_interaction: { main_title, checkbox: choices, submit_button, task_id: "v" },
+    multiple_interaction: { main_title, select_list: [choices], submit_button },
+  };
+  const { line, reqId } = talking();
+  const take = (template_card: object) => line.respond(reqId, { msgtype: "template_card", template_card });
+  for (const [card_type, members] of Object.entries(whole)) {
+    for (const name of Object.keys(members))
+      expect({ card_type, without: name, ack: take({ card_type, ...members, [name]: undefined }) }).toEqual({
+        card_type,
+        without: name,
+        ack: refusedWith(40058),
+      });
+    expect({ card_type, ack: take({ card_type, ...members }) }).toEqual({ card_type, ack: fine });
+  }
+});
+
+test("a download is octets, whatever the file", () => {
+  const { bench, line } = talking();
+  bench.say("", "zhangsan", { msgtype: "image", image: {} });
+  const token = new URL(line.callback.body.image.url).pathname.split("/").at(-1)!;
+  expect(bench.world.download(bench.now, token)).toMatchObject({
+    status: 200,
+    headers: { "content-type": "application/octet-stream" },
+  });
 });
