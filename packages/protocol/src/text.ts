@@ -95,8 +95,7 @@ export function cutMarkdown(
   // half is for the line that decides whether the last one of the first half is the head of a table.
   const seen = carry + text.slice(0, cutAt(text, maxBytes) + maxBytes);
   if (text === "") return { part: "", at: 0, carry };
-  const fits = seen.length === carry.length + text.length && cutAt(seen, maxBytes) === seen.length;
-  if (fits && !more) return { part: seen, at: text.length, carry: "" };
+  if (cutAt(seen, maxBytes) === seen.length && !more) return { part: seen, at: text.length, carry: "" };
 
   const floor = carry.length;
   let paragraphAt = 0; // the last boundary of each kind, 0 for none
@@ -118,7 +117,7 @@ export function cutMarkdown(
     }
     const end = start + step.length;
     const taken = bytes + utf8Bytes(seen.slice(start, end));
-    const last = step.length === 0 || (end === seen.length && seen[end - 1] !== "\n");
+    const last = step.length === 0 || seen[end - 1] !== "\n";
     if (last || taken + reserve(step.after) > maxBytes) break;
     if (step.after !== block) rowAt = 0;
     before = step;

@@ -356,6 +356,20 @@ describe("splitMarkdown", () => {
     expect(splitMarkdown("abc\nabc | k\n--- | -\n1 | 2\n3 | 4\n", 23)[0]).toBe("abc\n");
   });
 
+  it("cuts before a block of which nothing fits but its opening, whatever was before", () => {
+    const text = `\`\`\`\na\nb\n\`\`\`\n\`\`\`js\n${"c".repeat(60)}\n\`\`\`\n`;
+    expect(splitMarkdown(text, 40)[0]).toBe("```\na\nb\n```\n");
+  });
+
+  it("takes a carry for no part of the text", () => {
+    const carry = "```\n";
+    const text = "```\naaaaaaaaaaaaaa\n\nbbbbbbbbbbbbbbbbbbbbbbbbbb";
+    expect(cutMarkdown(text, 40, { carry })).toEqual({ part: "```\n```\naaaaaaaaaaaaaa\n\n", at: 20, carry: "" });
+    const cut = cutMarkdown(`\`\`\`\n${"y".repeat(100)}`, 40, { carry: "a|b\n-|-\n" });
+    expect(cut.at).toBeGreaterThan(0);
+    expect(utf8Bytes(cut.part)).toBeLessThanOrEqual(40);
+  });
+
   it("takes no line of bars for a table without a row of dashes below", () => {
     expect(splitMarkdown("a | b\nc | d\ne | f\ng | h\n", 14)).toEqual(["a | b\nc | d\n", "e | f\ng | h\n"]);
     expect(splitMarkdown("a | b\n-----\ne | f\ng | h\n", 14)).toEqual(["a | b\n-----\n", "e | f\ng | h\n"]);
