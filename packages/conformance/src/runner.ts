@@ -1,0 +1,190 @@
+/**
+ * Plays cases against a client and gathers what they found.
+ *
+ * Decides the order (the first case alone, to see whether the client starts at all; then a few at a time; last, alone, the
+ * cases whose time-dependent checks failed) and what becomes of a case that is left early. It leaves nothing running: each
+ * case ends its processes and its gateway before it counts as played.
+ */
+import { startGateway, type SomeSwitches } from "@openws/mock-gateway";
+import { timed, type Case, type Finding, type Lane, type Line } from "./check.ts";
+import { ClientEndedError, Stage, UntestedError, type Client } from "./stage.ts";
+
+/** Starts a process of the client with these variables added to its environment. */
+export type Spawn = (env: Readonly<Record<string, string>>) => Client;
+
+/** A case to play, and with which client. */
+export interface Job {
+  readonly played: Case;
+  readonly spawn: Spawn;
+}
+
+/** What one playing of a case came to. */
+export interface Played {
+  readonly played: Case;
+  /** One for each check of the case. */
+  readonly findings: readonly Finding[];
+  readonly ms: number;
+  /** Whether a process of the client could be started and opened a connection. */
+  readonly appeared: boolean;
+  /** Whether it opened a connection or not: what it printed last. */
+  readonly lastLines: string;
+  /** The newest lines of the wire log. */
+  readonly wire: readonly Line[];
+  /** Set where the harness itself failed. */
+  readonly harness?: string;
+}
+
+/** How to play. */
+export interface PlayOptions {
+  readonly lane: Lane;
+  readonly seed: number;
+  /** How many cases at once. */
+  readonly atOnce: number;
+  /** Told after each case. */
+  readonly onPlayed?: (played: Played, again: boolean) => void;
+}
+
+/** Plays one case once. Never rejects: what goes wrong is in the findings, or in `harness`. */
+export const playOnce = async ({ played, spawn }: Job, { lane, seed }: PlayOptions): Promise<Played> => {
+  const began = performance.now();
+  const { faults = [], switches = {}, wrongSecret } = played.gateway?.(lane) ?? {};
+  const bot = { id: "openws-conformance", secret: `secret-of-${played.name.replace("/", "-")}-0123456789` };
+  let stage: Stage | undefined;
+  let harness: string | undefined;
+  try {
+    await using gateway = await startGateway({
+      seed,
+      latencyMs: 10,
+      bots: [{ ...bot, secret: wrongSecret ? `${bot.secret}-another` : bot.secret, name: "Bot" }],
+      switches: { ...friendly, ...switches } as SomeSwitches,
+    });
+    for (const fault of faults) await gateway.addFault(fault);
+    stage = new Stage(played, gateway, lane, bot, limitMs(lane), spawn);
+    try {
+      if (played.startsItself !== true) stage.start();
+      await played.play(stage);
+    } catch (error) {
+      leftEarly(stage, played, error);
+    } finally {
+      await Promise.all(stage.clients.map((client) => client.stop()));
+    }
+  } catch (error) {
+    harness = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  }
+  const found = new Map(stage?.findings.map((finding) => [finding.id, finding]));
+  return {
+    played,
+    findings: played.checks.map(
+      (id) =>
+        found.get(id) ?? { id, verdict: "untested", message: "the case ended before this was judged", evidence: [] },
+    ),
+    ms: Math.round(performance.now() - began),
+    appeared: stage !== undefined && stage.wire.opened().length > 0,
+    lastLines: stage?.clients.map(({ lastLines }) => lastLines).join("\n") ?? "",
+    wire: stage?.newest() ?? [],
+    ...(harness === undefined ? {} : { harness }),
+  };
+};
+
+/** Plays many, so many at once, in their order. */
+export const playAll = async (jobs: readonly Job[], options: PlayOptions): Promise<Played[]> => {
+  const results: Played[] = [];
+  let next = 0;
+  const worker = async (): Promise<void> => {
+    while (next < jobs.length) {
+      const at = next++;
+      const result = await playOnce(jobs[at]!, options);
+      results[at] = result;
+      options.onPlayed?.(result, false);
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(options.atOnce, jobs.length) }, worker));
+  return results;
+};
+
+/** What became of a check over all cases that judge it. */
+export interface Outcome {
+  readonly id: string;
+  readonly verdict: "pass" | "fail" | "flaky" | "untested";
+  readonly message: string;
+  readonly ms: number;
+  readonly evidence: readonly Line[];
+  /** The case that decided. */
+  readonly case: string;
+}
+
+/** A whole run of one client. */
+export interface Run {
+  readonly outcomes: readonly Outcome[];
+  /** Set where the client never opened a connection; nothing was judged then. */
+  readonly notStarted?: string;
+  /** Failures of the harness itself. */
+  readonly harness: readonly string[];
+}
+
+/** Runs these cases with one client. */
+export const run = async (cases: readonly Case[], spawn: Spawn, options: PlayOptions): Promise<Run> => {
+  const jobs = cases.map((played): Job => ({ played, spawn }));
+  const [first, ...others] = jobs;
+  if (first === undefined) return { outcomes: [], harness: [] };
+  const one = await playOnce(first, options);
+  options.onPlayed?.(one, false);
+  if (!one.appeared && first.played.startsItself !== true)
+    return {
+      outcomes: [],
+      harness: one.harness === undefined ? [] : [one.harness],
+      notStarted:
+        one.lastLines === ""
+          ? "it opened no connection, and printed nothing"
+          : `it opened no connection; it said last:\n${one.lastLines}`,
+    };
+  const all = [one, ...(await playAll(others, options))];
+
+  const outcomes = new Map<string, Outcome>();
+  for (const played of all)
+    for (const finding of played.findings) merge(outcomes, { ...finding, ms: played.ms, case: played.played.name });
+
+  for (const { played, findings } of all) {
+    const doubtful = findings.filter(({ id, verdict }) => verdict === "fail" && timed[id] !== undefined);
+    if (doubtful.length === 0) continue;
+    const again = await playOnce({ played, spawn }, options);
+    options.onPlayed?.(again, true);
+    for (const { id, message } of doubtful) {
+      const second = again.findings.find((finding) => finding.id === id);
+      const decided = outcomes.get(id)!;
+      if (second?.verdict !== "pass" || decided.case !== played.name) continue;
+      outcomes.set(id, {
+        ...decided,
+        verdict: "flaky",
+        message: `failed at first: ${message}; passed alone: ${second.message}`,
+      });
+    }
+  }
+  return {
+    outcomes: [...outcomes.values()],
+    harness: all.flatMap(({ harness }) => (harness === undefined ? [] : [harness])),
+  };
+};
+
+/** Of several findings about one requirement the worst counts. */
+const merge = (outcomes: Map<string, Outcome>, finding: Outcome): void => {
+  const before = outcomes.get(finding.id);
+  if (before === undefined || badness[finding.verdict] > badness[before.verdict]) outcomes.set(finding.id, finding);
+};
+
+const badness = { pass: 0, flaky: 1, untested: 2, fail: 3 };
+
+/** A case was left by a throw: what it had not judged has failed if the client is to blame, and is untested if not. */
+const leftEarly = (stage: Stage, { checks }: Case, error: unknown): void => {
+  if (!(error instanceof ClientEndedError) && !(error instanceof UntestedError)) throw error;
+  for (const id of checks) {
+    if (error instanceof UntestedError) stage.untested(id, error.message);
+    else stage.judge(id, false, error.message, stage.wire.all.slice(-6));
+  }
+};
+
+/** No case may take longer; six minutes is what the real lane is allowed. Milliseconds of the wall clock. */
+const limitMs = ({ name }: Lane): number => (name === "real" ? 360_000 : 60_000);
+
+/** A gateway that is in nobody's way: limits that would meet a case by accident are off unless the case is about them. */
+const friendly = { subscribeRate: "off", quota: "off", maxInFlightPerUser: "off", uniqueTaskId: "off" };

@@ -1,0 +1,206 @@
+/**
+ * What a case plays on: one gateway, one bot, one client, and the sheet on which verdicts are written.
+ *
+ * Each case has a gateway of its own, on a port of its own: switches and outages are a gateway's, so that no case can
+ * disturb another and all can run at once.
+ */
+import type { Gateway, Told, UserMessage } from "@openws/mock-gateway";
+import { laneEnvironment, toleranceOf, type Case, type Finding, type Lane, type Line } from "./check.ts";
+import { Wire, type Frame } from "./wire.ts";
+
+/** The process of a client, as far as a case knows it. */
+export interface Client {
+  /** Set once it has ended. */
+  readonly end: { readonly how: string; readonly code: number | null; readonly at: number } | undefined;
+  /** Set when it printed more than can be borne. */
+  readonly flooded: boolean;
+  readonly output: string;
+  readonly lastLines: string;
+  terminate(): void;
+  stop(graceMs?: number): Promise<unknown>;
+}
+
+/** Thrown to leave a case: what was not judged yet stays untested, with this as the reason. */
+export class UntestedError extends Error {
+  override readonly name = "UntestedError";
+}
+
+/** Thrown when the client ended, or had to be ended, where it should have lived: what was not judged yet has failed. */
+export class ClientEndedError extends Error {
+  override readonly name = "ClientEndedError";
+}
+
+/** How long a client may take from its start to its subscribe: virtual machines of other languages need seconds. */
+export const startMs = 15_000;
+/** More frames than this within a second, and the client is ended: it floods. */
+const floodFrames = 2_000;
+
+/** One case while it is played. */
+export class Stage {
+  readonly findings: Finding[] = [];
+  readonly wire: Wire;
+  /** When the case began, on the monotonic clock. */
+  readonly beganAt = performance.now();
+  /** The processes of the client, the first one first. */
+  readonly clients: Client[] = [];
+  readonly gateway: Gateway;
+  readonly lane: Lane;
+  readonly bot: { readonly id: string; readonly secret: string };
+  readonly #case: Case;
+  readonly #spawn: (env: Record<string, string>) => Client;
+  readonly #limit: number;
+
+  constructor(
+    played: Case,
+    gateway: Gateway,
+    lane: Lane,
+    bot: { id: string; secret: string },
+    limitMs: number,
+    spawn: (env: Record<string, string>) => Client,
+  ) {
+    this.#case = played;
+    this.gateway = gateway;
+    this.lane = lane;
+    this.bot = bot;
+    this.#spawn = spawn;
+    this.#limit = this.beganAt + limitMs;
+    this.wire = new Wire((after) => gateway.log(after));
+  }
+
+  /** Starts a process of the client. */
+  start(): Client {
+    const client = this.#spawn({
+      WECOM_BOT_ID: this.bot.id,
+      WECOM_BOT_SECRET: this.bot.secret,
+      WECOM_BOT_WS_URL: this.gateway.url,
+      ...laneEnvironment(this.lane),
+    });
+    this.clients.push(client);
+    return client;
+  }
+
+  /** A production duration in this lane. */
+  ms(productionMs: number): number {
+    return productionMs * this.lane.scale;
+  }
+
+  /** A production duration as an upper bound of this check. */
+  atMost(id: string, productionMs: number): number {
+    return this.ms(productionMs) + toleranceOf(id).lateMs;
+  }
+
+  /** A production duration as a lower bound of this check. */
+  atLeast(id: string, productionMs: number): number {
+    return this.ms(productionMs) - toleranceOf(id).earlyMs;
+  }
+
+  /** Waits so long, and sees to it that the client lives. */
+  async pause(forMs: number): Promise<void> {
+    await this.until(() => undefined, forMs);
+  }
+
+  /** Waits until there is such a thing; resolves with undefined when there is none in time. */
+  async until<T>(find: () => T | undefined, withinMs: number): Promise<T | undefined> {
+    const giveUpAt = performance.now() + withinMs;
+    for (;;) {
+      const found = find();
+      if (found !== undefined) return found;
+      this.#lives();
+      const now = performance.now();
+      if (now >= giveUpAt) return undefined;
+      if (now >= this.#limit) throw new UntestedError("the case took longer than any case may");
+      await new Promise<void>((resolve) => {
+        setTimeout(resolve, Math.min(10, giveUpAt - now));
+      });
+    }
+  }
+
+  /** Waits until the client is subscribed, after this line, and resolves with the ack. */
+  async ready(after = 0, withinMs = startMs): Promise<Frame> {
+    const ack = await this.until(() => this.wire.subscribed(after)[0], withinMs);
+    if (ack === undefined) throw new UntestedError(`the client was not subscribed within ${Math.round(withinMs)} ms`);
+    return ack;
+  }
+
+  /** A user says something. */
+  say(text: string, from = "zhangsan", more: Partial<UserMessage> = {}): Promise<Told> {
+    return this.gateway.say(this.bot.id, { from: { userid: from }, msgtype: "text", text: { content: text }, ...more });
+  }
+
+  /** Says something and waits for what ends the answer; undefined when nothing does in time (production duration). */
+  async asked(
+    text: string,
+    from = "zhangsan",
+    within = 10_000,
+    more: Partial<UserMessage> = {},
+  ): Promise<Frame | undefined> {
+    const after = this.seq;
+    const { reqId } = await this.say(text, from, more);
+    return this.answered(reqId, more.chatid ?? from, after, within);
+  }
+
+  /** Waits for what ends the answer to a callback. */
+  answered(reqId: string, chat: string, after = 0, within = 10_000): Promise<Frame | undefined> {
+    return this.until(() => this.wire.answers([reqId], chat, after)[0], this.ms(within) + answerMs);
+  }
+
+  /** The number of the newest line. */
+  get seq(): number {
+    return this.wire.all.at(-1)?.seq ?? 0;
+  }
+
+  /** Milliseconds since the case began, of a line. */
+  since(frame: Frame): number {
+    return Math.round(frame.at - this.beganAt);
+  }
+
+  /** Writes a verdict: whether the requirement was kept, and what was seen. */
+  judge(id: string, kept: boolean, message: string, evidence: readonly (Frame | undefined)[] = []): void {
+    if (!this.#case.checks.includes(id)) throw new RangeError(`${this.#case.name} does not say that it judges ${id}`);
+    if (this.findings.some((finding) => finding.id === id)) return;
+    const verdict = kept ? "pass" : "fail";
+    this.findings.push({
+      id,
+      verdict,
+      message,
+      evidence: evidence.filter((frame) => frame !== undefined).map((f) => this.#line(f)),
+    });
+  }
+
+  /** Writes what could not be found out. */
+  untested(id: string, message: string): void {
+    if (!this.findings.some((finding) => finding.id === id))
+      this.findings.push({ id, verdict: "untested", message, evidence: [] });
+  }
+
+  /** The newest lines, for a verdict that has none of its own. */
+  newest(count = 12): Line[] {
+    return this.wire.all.slice(-count).map((frame) => this.#line(frame));
+  }
+
+  #line(frame: Frame): Line {
+    const text =
+      frame.text.length > 2_000 ? `${frame.text.slice(0, 2_000)}… (${frame.text.length} characters)` : frame.text;
+    return { atMs: this.since(frame), connection: frame.connection, dir: frame.dir, text };
+  }
+
+  #lives(): void {
+    const frames = this.wire.all;
+    const last = frames.at(-1);
+    const before = frames.at(-1 - floodFrames);
+    if (last !== undefined && before !== undefined && last.at - before.at < 1_000)
+      throw new ClientEndedError(
+        `the client was ended: it floods, ${floodFrames} frames within ${Math.round(last.at - before.at)} ms`,
+      );
+    for (const client of this.clients) {
+      if (client.flooded) throw new ClientEndedError("the client was ended: it printed more than 64 MiB");
+      if (client.end !== undefined && this.#case.mayEnd !== true)
+        throw new ClientEndedError(
+          `the client ${client.end.how}${client.lastLines === "" ? "" : `; it said last:\n${client.lastLines}`}`,
+        );
+    }
+  }
+}
+
+/** What an answer may take beyond its scaled time: a handler is not scaled. Milliseconds of the wall clock. */
+const answerMs = 2_500;
