@@ -125,7 +125,9 @@ export const startGateway = async (options: GatewayOptions = {}): Promise<Gatewa
     port,
     certificate,
   );
-  const authority = `${host.includes(":") ? `[${host}]` : host}:${listening.port}`;
+  // Every address of the machine is listened on, none of them is called that.
+  const shown = { "0.0.0.0": "127.0.0.1", "::": "::1" }[host] ?? host;
+  const authority = `${shown.includes(":") ? `[${shown}]` : shown}:${listening.port}`;
   const { world, log } = driver;
 
   let stopping: Promise<void> | undefined;
