@@ -369,8 +369,7 @@ export class Lint {
 
   #content(bot: BotHistory, seen: Seen, content: Content, reqId: string, find: Find): void {
     if ("content" in content) {
-      if (/[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?<![\uD800-\uDBFF])[\uDC00-\uDFFF]|\uFFFD/.test(content.content))
-        find("broken-text");
+      if (!content.content.isWellFormed() || content.content.includes("\uFFFD")) find("broken-text");
       const long = content.content.length * 3 > maxContentBytes && Buffer.byteLength(content.content) > maxContentBytes;
       if (long)
         find(
