@@ -90,7 +90,7 @@ export function endsSoon({ answers, chats, sockets, history }: Story): Breach | 
     if (mine.some(({ body }) => body["msgtype"] !== "stream")) continue;
     const finished = mine.find(({ at, body }) => at >= said.at - 5_000 && object(body["stream"])["finish"] === true);
     const inFlight = mine.findLast(({ at }) => at < said.at)?.request?.settled?.at ?? said.at;
-    const due = Math.max(said.at, inFlight) + 1_000;
+    const due = Math.max(said.at, inFlight) + 500;
     // A bubble that was handed over just before left nothing to say.
     if (over !== undefined && over.at <= due) continue;
     if (due + 1_000 > said.at + 5_000) continue;

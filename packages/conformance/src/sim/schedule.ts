@@ -211,7 +211,7 @@ function drawSay(chance: Chance): Command {
     // The long, the fast, the large.
     const rare = chance.next();
     if (rare < 0.12) return { do: "say", at, chat, pieces: 12, everyMs: 55_000, bytes: 60, ending };
-    if (rare < 0.35) return { do: "say", at, chat, pieces: 80, everyMs: chance.pick([250, 850]), bytes: 30, ending };
+    if (rare < 0.35) return { do: "say", at, chat, pieces: 80, everyMs: chance.between(240, 860), bytes: 30, ending };
     return { do: "say", at, chat, pieces: chance.between(1, 3), everyMs: 1_000, bytes: chance.pick(longTexts), ending };
   }
   const pieces = chance.pick([1, 1, 1, 1, 1, 2, 3]);
