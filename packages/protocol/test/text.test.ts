@@ -248,6 +248,8 @@ describe("splitMarkdown", () => {
   it("cuts a long sentence between words, and between characters where a script has no spaces", () => {
     expect(splitMarkdown("one two three four five six", 20)).toEqual(["one two three four ", "five six"]);
     expect(splitMarkdown("abc 一二三四五六七八", 20)).toEqual(["abc 一二三四五", "六七八"]);
+    expect(splitMarkdown("abcdefgh 一二三四五六", 20)).toEqual(["abcdefgh 一二三", "四五六"]);
+    expect(splitMarkdown("abcdefgh ⺀⺀⺀⺀⺀⺀", 20)).toEqual(["abcdefgh ⺀⺀⺀", "⺀⺀⺀"]);
     expect(splitMarkdown("abcdefghijklmnopqrst", 8)).toEqual(["abcdefgh", "ijklmnop", "qrst"]);
   });
 
@@ -277,6 +279,9 @@ describe("splitMarkdown", () => {
   });
 
   it("cuts a row of flags between flags", () => {
+    expect(splitMarkdown("🇦🇦🇦🇦", 12)).toEqual(["🇦🇦", "🇦🇦"]);
+    expect(splitMarkdown("🇿🇿🇿🇿", 12)).toEqual(["🇿🇿", "🇿🇿"]);
+    expect(splitMarkdown("😀😀😀😀", 12)).toEqual(["😀😀😀", "😀"]);
     expect(splitMarkdown("a🇨🇳🇩🇪🇫🇷🇮🇹", 23)).toEqual(["a🇨🇳🇩🇪", "🇫🇷🇮🇹"]);
     expect(splitMarkdown("🇨🇳🇩🇪🇫🇷🇮🇹", 20)).toEqual(["🇨🇳🇩🇪", "🇫🇷🇮🇹"]);
   });
@@ -379,6 +384,8 @@ describe("splitMarkdown", () => {
   });
 
   it("repeats no opening line or head that would take half of a piece", () => {
+    expect(cutMarkdown("```js\nabcdefghijklmnopqrs\n```", 20).carry).toBe("```js\n");
+    expect(cutMarkdown("```js\nabcdefghijklmnopqrs\n```", 19).carry).toBe("```\n");
     expect(splitMarkdown("```abcdefg\nhhhhhhhhhhhh\niiii\n```", 26)).toEqual([
       "```abcdefg\nhhhhhhhhhhh\n```",
       "```\nh\niiii\n```",
