@@ -207,7 +207,7 @@ const load = async (url: string): Promise<void> => {
       const n = turn;
       sentAt[n] = performance.now();
       sockets[n]!.send(
-        `{"cmd":"aibot_send_msg","headers":{"req_id":"p${n}"},"body":{"chatid":"user${n % 100}","chat_type":1,"msgtype":"markdown","markdown":{"content":"A push of a usual length, in **Markdown**."}}}`,
+        `{"cmd":"aibot_send_msg","headers":{"req_id":"p${pushes}"},"body":{"chatid":"user${n % 100}","chat_type":1,"msgtype":"markdown","markdown":{"content":"A push of a usual length, in **Markdown**."}}}`,
       );
     };
     answered = (n) => {

@@ -208,7 +208,10 @@ interface BotHistory {
 
 const maxFindings = 2_000;
 const maxOfRule = 20;
-const maxBots = 5_000;
+/** As many as may appear: one that is forgotten between two of its frames is made anew for each. */
+const maxBots = 50_000;
+/** Of one connection: a client that makes ids up twice does so soon. */
+const maxReqIds = 500;
 
 /** The findings about all clients. */
 export class Lint {
@@ -274,7 +277,7 @@ export class Lint {
     if (ownReqId.has(seen.command ?? "")) {
       if (history.reqIds.has(act.reqId)) find("req-id-reused", act.reqId);
       history.reqIds.add(act.reqId);
-      bound(history.reqIds, 5_000);
+      bound(history.reqIds, maxReqIds);
     }
     const byVerdict = ruleOf(seen);
     if (byVerdict) find(byVerdict, seen.note);
