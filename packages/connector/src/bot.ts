@@ -211,6 +211,9 @@ class RunningBot implements Bot {
     const { botId, secret, runtime, url = defaultUrl, name, texts = {}, handoverMs, media, ...rest } = options;
     const { whenBusy, maxRunning, maxWaiting, handlerMs, placeholder, placeholderMs, probeMs, quota, ...connection } =
       rest;
+    const { protocol } = URL.parse(url) ?? {};
+    if (protocol !== "ws:" && protocol !== "wss:")
+      throw new UsageError(`url must be a WebSocket address such as ${defaultUrl}`, { path: "url" });
     this.id = botId;
     this.name = name;
     this.#runtime = runtime;

@@ -18,7 +18,7 @@ export interface OpenFile {
   readonly md5: string;
   /** Its first bytes, at most {@link sniffedBytes}. */
   readonly head: Uint8Array;
-  /** The bytes from `start` up to, not including, `end`, as base64. Rejects with `FileError` when the file has changed. */
+  /** The bytes from `start` up to, not including, `end`, as base64; at most 512 KiB at once. Rejects with `FileError` when the file has changed. */
   base64(start: number, end: number): Promise<string>;
   close(): Promise<void>;
 }

@@ -16,7 +16,7 @@ import { BlockList, type LookupFunction, isIP } from "node:net";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { setTimeout } from "node:timers";
-import { maxMediaBytes } from "@openws/protocol";
+import { maxChunkBytes, maxMediaBytes } from "@openws/protocol";
 import { HttpsProxyAgent } from "https-proxy-agent";
 import {
   type DownloadOptions,
@@ -53,7 +53,6 @@ export function nodeMedia(options: MediaOptions = {}): Media {
 // ---------------------------------------------------------------------------------------------------------------------
 // Files to send
 
-const blockBytes = 256 * 1024;
 /** Larger files cannot be sent in any way, so no more is spooled or hashed. */
 const mostBytes = maxMediaBytes.file;
 
@@ -77,8 +76,10 @@ async function openPath(path: string, name: string, unlinked = false): Promise<O
   const handle = await opened(path, name);
   try {
     const { size, mtimeMs } = await handle.stat();
+    // One buffer for the whole file, so that 20 MB leave no 20 MB of garbage; hence one read at a time.
+    const scratch = Buffer.allocUnsafe(Math.min(size, maxChunkBytes));
     const read = async (start: number, end: number): Promise<Buffer> => {
-      const bytes = Buffer.allocUnsafe(end - start);
+      const bytes = scratch.subarray(0, end - start);
       for (let at = 0; at < bytes.length;) {
         const { bytesRead } = await handle.read(bytes, at, bytes.length - at, start + at);
         if (bytesRead === 0) throw changed(name);
@@ -173,16 +174,22 @@ async function summed(
 ): Promise<OpenFile> {
   if (sizeBytes > mostBytes) throw tooLarge(name, String(sizeBytes));
   const md5 = createHash("md5");
-  for (let at = 0; at < sizeBytes; at += blockBytes) md5.update(await read(at, Math.min(at + blockBytes, sizeBytes)));
+  for (let at = 0; at < sizeBytes; at += maxChunkBytes)
+    md5.update(await read(at, Math.min(at + maxChunkBytes, sizeBytes)));
+  let reading: Promise<unknown> = Promise.resolve();
   return {
     name,
     sizeBytes,
     md5: md5.digest("hex"),
     head: new Uint8Array(await read(0, Math.min(sniffedBytes, sizeBytes))),
-    base64: async (start, end) => {
-      const bytes = await read(start, end);
-      await held.check();
-      return bytes.toString("base64");
+    base64: (start, end) => {
+      const base64 = reading.then(async () => {
+        const text = (await read(start, end)).toString("base64");
+        await held.check();
+        return text;
+      });
+      reading = base64.catch(() => undefined);
+      return base64;
     },
     close: () => held.close(),
   };

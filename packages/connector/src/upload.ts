@@ -33,7 +33,7 @@ export interface Uploaded {
 }
 
 /** Chunks under way at most: each is 700 KB of text that is held until its ack. */
-const maxWindow = 16;
+const maxWindow = 8;
 
 /** All uploads of one bot. */
 export class Uploads {

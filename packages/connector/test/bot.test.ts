@@ -859,6 +859,8 @@ describe("stop", () => {
 
 test.for([
   ["botId", { botId: "" }],
+  ["url", { url: "" }],
+  ["url", { url: "http://gateway" }],
   ["secret", { secret: "" }],
   ["heartbeatMs", { heartbeatMs: 0 }],
   ["maxRunning", { maxRunning: 0 }],
