@@ -1,12 +1,13 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
+import { startGateway } from "../src/index.ts";
 import { Client } from "./client.ts";
 import { containing, matching } from "./wire.ts";
 
@@ -86,6 +87,27 @@ test("ca prints the certificate that a gateway with --tls in the same folder is 
   rmSync(folder, { recursive: true });
 });
 
+test("record writes a new file for its owner alone and ends with 0; vectors reads it", async () => {
+  await using gateway = await startGateway({ latencyMs: 0 });
+  const folder = mkdtempSync(join(tmpdir(), "openws-record-"));
+  const out = join(folder, "log.jsonl");
+  const args = ["record", "--upstream", gateway.url, "--out", out, "--listen", "127.0.0.1:0", "--json"];
+  const { child, ended, firstLine } = run(args);
+  const { url } = JSON.parse(await firstLine()) as { url: string };
+  (await Client.subscribe(url, "aibSomebody", "s3cr3t-of-somebody")).close();
+  await expect.poll(() => readFileSync(out, "utf8"), { timeout: 10_000 }).toContain('"what":"cut"');
+  child.kill();
+  expect(await ended).toMatchObject({ code: 0, err: "" });
+  expect(readFileSync(out, "utf8")).not.toMatch(/aibSomebody|s3cr3t/);
+  if (process.platform !== "win32") expect(statSync(out).mode & 0o777).toBe(0o600);
+  expect(await run(args).ended).toMatchObject({ code: 2, err: expect.stringContaining("exists already") as unknown });
+
+  const vectors = await run(["vectors", out]).ended;
+  expect(vectors).toMatchObject({ code: 0, err: expect.stringContaining("agrees") as unknown });
+  expect((JSON.parse(vectors.out) as { vectors: object[] }).vectors).toHaveLength(2);
+  rmSync(folder, { recursive: true });
+});
+
 test("--help and --version print and end with 0", async () => {
   expect(await run(["--help"]).ended).toMatchObject({ code: 0, out: containing("usage: openws-gateway") });
   expect(await run(["--version"]).ended).toMatchObject({ code: 0, out: matching(/^\d+\.\d+\.\d+\n$/) });
@@ -95,6 +117,10 @@ test("wrong usage ends with 2 and one sentence on standard error", async () => {
   const cases: [string[], RegExp][] = [
     [["--nonsense"], /Unknown option '--nonsense'/],
     [["dance"], /there is no command "dance"/],
+    [["record", "--out", "x"], /--upstream must be a ws:/],
+    [["record", "--upstream", "ws://x"], /--out must name the file/],
+    [["vectors"], /vectors takes one file/],
+    [["vectors", "/no/such/file"], /cannot read \/no\/such\/file/],
     [["--listen", "nowhere"], /"nowhere" is no address to listen on/],
     [["--latency", "soon"], /--latency must be milliseconds/],
     [["--bot", "only-an-id"], /--bot must be ID:SECRET/],

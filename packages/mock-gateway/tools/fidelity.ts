@@ -134,9 +134,9 @@ export class Copy implements Disposable {
     ])
       cpSync(join(home, name), join(this.#package, name), { recursive: true });
     for (const name of ["node_modules", "spec", "docs", "tools"])
-      symlinkSync(join(root, name), join(this.#folder, name));
-    symlinkSync(join(root, "packages", "protocol"), join(this.#folder, "packages", "protocol"));
-    symlinkSync(join(home, "node_modules"), join(this.#package, "node_modules"));
+      symlinkSync(join(root, name), join(this.#folder, name), "junction");
+    symlinkSync(join(root, "packages", "protocol"), join(this.#folder, "packages", "protocol"), "junction");
+    symlinkSync(join(home, "node_modules"), join(this.#package, "node_modules"), "junction");
   }
 
   /** Makes a change and returns how to undo it. Throws when the text to be changed does not stand there. */
