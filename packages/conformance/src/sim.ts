@@ -2,7 +2,7 @@
  * The simulator: our core against the mock's own gateway, over a faulty wire, in virtual time.
  *
  * Carries one schedule out, from the first dial to the moment when all is quiet, and returns what happened; invariants.ts
- * judges it. A quarter of an hour takes about a millisecond, because nothing waits: time jumps from one event to the next.
+ * judges it. A quarter of an hour takes a few milliseconds, because nothing waits: time jumps from one event to the next.
  *
  * Decides how a run goes: when the operator acts, when faults are over, when it ends. Equal schedules give equal histories,
  * byte for byte.
