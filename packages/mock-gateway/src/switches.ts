@@ -398,8 +398,16 @@ export const switchTable: { readonly [Name in SwitchName]: SwitchRow<Switches[Na
   },
 };
 
-/** The switches of a profile. */
-export const profile = (name: ProfileName): Switches => {
+/** The switches of a profile. Made once, since a simulator makes thousands of worlds a second: copy before you change one. */
+export const profile = (name: ProfileName): Readonly<Switches> => {
+  const made = profiles.get(name) ?? profileOf(name);
+  profiles.set(name, made);
+  return made;
+};
+
+const profiles = new Map<ProfileName, Switches>();
+
+const profileOf = (name: ProfileName): Switches => {
   const entries = Object.entries(switchTable).map(([key, row]) => [
     key,
     name === "observed" ? row.observed : ((row.differs as Record<string, unknown> | undefined)?.[name] ?? row.observed),
