@@ -169,7 +169,7 @@ export const chatCount = 6;
 export function scheduleOf(seed: number): Schedule {
   const chance = new Chance(seed);
   const commands: Command[] = [];
-  for (let left = chance.between(21, 23); left > 0; left--) commands.push(drawSay(chance));
+  for (let left = chance.between(21, 22); left > 0; left--) commands.push(drawSay(chance));
   for (let left = chance.between(0, 3); left > 0; left--)
     commands.push({ do: "push", at: instant(chance), chat: chatOf(chance) });
   if (chance.oneIn(6)) {
@@ -207,14 +207,14 @@ function drawSay(chance: Chance): Command {
   const at = instant(chance);
   const chat = chatOf(chance);
   const ending = chance.oneIn(10) ? chance.pick(["fail", "cancel", "silent"] as const) : "finish";
-  if (chance.oneIn(60)) {
-    // The long, the fast, the large.
+  if (chance.oneIn(160)) {
+    // The long, the fast, the large: one of them costs as much as a schedule without.
     const rare = chance.next();
-    if (rare < 0.12) return { do: "say", at, chat, pieces: 12, everyMs: 55_000, bytes: 60, ending };
-    if (rare < 0.35) return { do: "say", at, chat, pieces: 80, everyMs: chance.between(240, 860), bytes: 30, ending };
+    if (rare < 0.25) return { do: "say", at, chat, pieces: 12, everyMs: 55_000, bytes: 60, ending };
+    if (rare < 0.6) return { do: "say", at, chat, pieces: 80, everyMs: chance.between(240, 860), bytes: 12, ending };
     return { do: "say", at, chat, pieces: chance.between(1, 3), everyMs: 1_000, bytes: chance.pick(longTexts), ending };
   }
-  const pieces = chance.pick([1, 1, 1, 1, 1, 2, 3]);
+  const pieces = chance.pick([1, 1, 1, 1, 1, 1, 1, 2, 3]);
   const everyMs = chance.pick([50, 300, 700, 1_500, 4_000, 11_000]);
   const aside = chance.oneIn(25) ? { aside: chance.pick(["sent", "withdrawn"] as const) } : {};
   return { do: "say", at, chat, pieces, everyMs, bytes: chance.between(8, 60), ending, ...aside };
