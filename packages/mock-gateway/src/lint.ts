@@ -194,16 +194,16 @@ interface History {
   readonly found: Map<LintRuleId, number>;
 }
 
-/** What is known of a bot beyond one connection. */
+/** What is known of a bot beyond one connection. Its tables are made when something is put into them: most never are. */
 interface BotHistory {
   refusals: Millis[];
   throttledAt: Millis | undefined;
   kicks: Millis[];
-  readonly streams: Map<string, StreamSeen>;
-  readonly deadReqIds: Map<string, number>;
-  readonly throttledChats: Map<string, Millis>;
-  readonly refusedChats: Set<string>;
-  readonly chunks: Map<string, number>;
+  streams: Map<string, StreamSeen> | undefined;
+  deadReqIds: Map<string, number> | undefined;
+  throttledChats: Map<string, Millis> | undefined;
+  refusedChats: Set<string> | undefined;
+  chunks: Map<string, number> | undefined;
 }
 
 const maxFindings = 2_000;
@@ -256,9 +256,10 @@ export class Lint {
   /** An ack is on its way. */
   acked(connection: number, reqId: string): void {
     const history = this.#histories.get(connection);
-    const left = (history?.unacked.get(reqId) ?? 0) - 1;
-    if (left > 0) history?.unacked.set(reqId, left);
-    else history?.unacked.delete(reqId);
+    if (!history || history.unacked.size === 0) return;
+    const left = (history.unacked.get(reqId) ?? 0) - 1;
+    if (left > 0) history.unacked.set(reqId, left);
+    else history.unacked.delete(reqId);
   }
 
   /** A frame came in and was judged. */
@@ -340,9 +341,9 @@ export class Lint {
     const { reqId } = act;
     if (eventtype === "feedback_event") find("answers-feedback");
     else if (act.type === "respond" && eventtype !== undefined) find("reply-to-event", eventtype);
-    const dead = bot.deadReqIds.get(reqId);
+    const dead = bot.deadReqIds?.get(reqId);
     if (dead !== undefined) find("retries-dead-req-id", `after ${dead}`);
-    if (errcode === 846_604 || errcode === 846_605) keepNewest(bot.deadReqIds, reqId, errcode, 1_000);
+    if (errcode === 846_604 || errcode === 846_605) keepNewest((bot.deadReqIds ??= new Map()), reqId, errcode, 1_000);
     this.#quota(bot, `reply ${reqId}`, errcode, now, find);
   }
 
@@ -354,8 +355,9 @@ export class Lint {
   ): void {
     const { chat_type: chatType } = (frame?.["body"] ?? {}) as Fields;
     if (chatType !== 1 && chatType !== 2) find("push-no-chat-type");
-    if (bot.refusedChats.has(act.chatid)) find("retries-bad-chat", act.chatid);
+    if (bot.refusedChats?.has(act.chatid)) find("retries-bad-chat", act.chatid);
     if (errcode === 93_006 || errcode === 93_001) {
+      bot.refusedChats ??= new Set();
       bot.refusedChats.add(act.chatid);
       bound(bot.refusedChats, 1_000);
       if (chatKnownOtherwise) find("push-chatid-altered", act.chatid);
@@ -364,10 +366,11 @@ export class Lint {
   }
 
   #quota(bot: BotHistory, chat: string, errcode: number, now: Millis, find: Find): void {
-    const throttledAt = bot.throttledChats.get(chat);
+    if (bot.throttledChats === undefined && errcode !== 846_607) return;
+    const throttledAt = bot.throttledChats?.get(chat);
     if (throttledAt !== undefined && now - throttledAt < 5_000)
       find("retries-quota", `${Math.round(now - throttledAt)} ms later`);
-    if (errcode === 846_607) keepNewest(bot.throttledChats, chat, now, 1_000);
+    if (errcode === 846_607) keepNewest((bot.throttledChats ??= new Map()), chat, now, 1_000);
   }
 
   #content(bot: BotHistory, seen: Seen, content: Content, reqId: string, find: Find): void {
@@ -397,10 +400,15 @@ export class Lint {
     if (body.stream?.msg_item !== undefined) find("stream-msg-item");
     const visible = /[^\s\u200B-\u200D\u2060\uFEFF]/.test(content.content);
     if (content.finish && !visible) find("stream-invisible");
-    const before = bot.streams.get(content.id);
+    const before = bot.streams?.get(content.id);
     if (before && before.reqId !== reqId) find("stream-two-req-ids", `stream ${content.id}`);
     if (!before || before.reqId !== reqId) {
-      keepNewest(bot.streams, content.id, { reqId, content: content.content, breaks: 0, refusals: 0 }, 1_000);
+      keepNewest(
+        (bot.streams ??= new Map()),
+        content.id,
+        { reqId, content: content.content, breaks: 0, refusals: 0 },
+        1_000,
+      );
       return;
     }
     if (content.feedbackId !== undefined) find("feedback-late");
@@ -420,8 +428,8 @@ export class Lint {
     const { chunk_index: index } = (frame?.["body"] ?? {}) as Fields;
     if (typeof index === "string") find("upload-index-text");
     const key = `${act.uploadId} ${act.index}`;
-    const sends = (bot.chunks.get(key) ?? 0) + 1;
-    keepNewest(bot.chunks, key, sends, 2_000);
+    const sends = (bot.chunks?.get(key) ?? 0) + 1;
+    keepNewest((bot.chunks ??= new Map()), key, sends, 2_000);
     if (sends > 3 && why !== "upload.unknown") find("upload-resends", `chunk ${act.index} for the ${sends}th time`);
   }
 
@@ -432,11 +440,11 @@ export class Lint {
         refusals: [],
         throttledAt: undefined,
         kicks: [],
-        streams: new Map(),
-        deadReqIds: new Map(),
-        throttledChats: new Map(),
-        refusedChats: new Set(),
-        chunks: new Map(),
+        streams: undefined,
+        deadReqIds: undefined,
+        throttledChats: undefined,
+        refusedChats: undefined,
+        chunks: undefined,
       };
       keepNewest(this.#bots, id, bot, maxBots);
     }
