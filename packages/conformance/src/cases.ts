@@ -1,8 +1,9 @@
 /** All cases, in the order in which they run: the first one shows whether the client starts at all. */
 import type { Case } from "./check.ts";
+import { answers } from "./cases/answers.ts";
 import { inbound } from "./cases/inbound.ts";
 import { line } from "./cases/line.ts";
 import { subscribing } from "./cases/subscribing.ts";
 
 /** Every case of the suite. */
-export const cases: readonly Case[] = [...subscribing, ...line, ...inbound];
+export const cases: readonly Case[] = [...subscribing, ...line, ...inbound, ...answers];

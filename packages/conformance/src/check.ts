@@ -175,6 +175,12 @@ export const timed: Readonly<Record<string, Tolerance>> = {
   "KICK-3b": usualTolerance,
   "KICK-4a": usualTolerance,
   "KICK-4b": usualTolerance,
+  "KICK-1b": usualTolerance,
+  "IN-12": usualTolerance,
+  "REPLY-4b": usualTolerance,
+  "REPLY-7a": usualTolerance,
+  "REPLY-8a": usualTolerance,
+  "STREAM-4b": usualTolerance,
   "ROBUST-3a": usualTolerance,
 };
 

@@ -7,7 +7,7 @@
  */
 import { startGateway, type SomeSwitches } from "@openws/mock-gateway";
 import { timed, type Case, type Finding, type Lane, type Line } from "./check.ts";
-import { ClientEndedError, Stage, UntestedError, type Client } from "./stage.ts";
+import { botName, ClientEndedError, Stage, UntestedError, type Client } from "./stage.ts";
 
 /** Starts a process of the client with these variables added to its environment. */
 export type Spawn = (env: Readonly<Record<string, string>>) => Client;
@@ -55,7 +55,7 @@ export const playOnce = async ({ played, spawn }: Job, { lane, seed }: PlayOptio
     await using gateway = await startGateway({
       seed,
       latencyMs: 10,
-      bots: [{ ...bot, secret: wrongSecret ? `${bot.secret}-another` : bot.secret, name: "Bot" }],
+      bots: [{ ...bot, secret: wrongSecret ? `${bot.secret}-another` : bot.secret, name: botName }],
       switches: { ...friendly, ...switches } as SomeSwitches,
     });
     for (const fault of faults) await gateway.addFault(fault);

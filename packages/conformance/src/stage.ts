@@ -30,6 +30,9 @@ export class ClientEndedError extends Error {
   override readonly name = "ClientEndedError";
 }
 
+/** The bot's display name: in a group every text begins with `@` and this. */
+export const botName = "Bot";
+
 /** How long a client may take from its start to its subscribe: virtual machines of other languages need seconds. */
 export const startMs = 15_000;
 /** More frames than this within a second, and the client is ended: it floods. */
@@ -73,6 +76,7 @@ export class Stage {
       WECOM_BOT_ID: this.bot.id,
       WECOM_BOT_SECRET: this.bot.secret,
       WECOM_BOT_WS_URL: this.gateway.url,
+      WECOM_BOT_NAME: botName,
       ...laneEnvironment(this.lane),
     });
     this.clients.push(client);
@@ -119,6 +123,20 @@ export class Stage {
   async ready(after = 0, withinMs = startMs): Promise<Frame> {
     const ack = await this.until(() => this.wire.subscribed(after)[0], withinMs);
     if (ack === undefined) throw new UntestedError(`the client was not subscribed within ${Math.round(withinMs)} ms`);
+    return ack;
+  }
+
+  /**
+   * Waits until the client is subscribed and has answered a plain message: only then does silence after something odd say
+   * anything. Resolves with the ack of the subscribe.
+   */
+  async conversing(): Promise<Frame> {
+    const ack = await this.ready();
+    const answer = await this.asked("hello", "first-user");
+    if (answer === undefined)
+      throw new UntestedError("the bot does not answer a plain text message, so its silence says nothing");
+    // What is armed next is not for this answer's ack.
+    await this.until(() => this.wire.ackOf(answer), 1_000);
     return ack;
   }
 

@@ -16,7 +16,7 @@ const odd = (
   title,
   checks: [id],
   play: async (stage) => {
-    const ack = await stage.ready();
+    const ack = await stage.conversing();
     for (const [at, kind] of kinds.entries()) {
       await stage.gateway.addFault(kind);
       const first = await stage.asked(`number ${at}`);
@@ -42,7 +42,7 @@ const binary: Case = {
   title: "A callback comes as a binary message.",
   checks: ["IN-7a", "IN-7b"],
   play: async (stage) => {
-    const ack = await stage.ready();
+    const ack = await stage.conversing();
     await stage.gateway.addFault("binary");
     const first = await stage.asked("in binary");
     const second = await stage.asked("in text", "lisi");
@@ -71,7 +71,7 @@ const large: Case = {
   title: "A callback has 1.5 MiB.",
   checks: ["IN-14a", "IN-14b"],
   play: async (stage) => {
-    const ack = await stage.ready();
+    const ack = await stage.conversing();
     await stage.gateway.addFault(`oversize:bytes=${1.5 * 1024 * 1024}`);
     const first = await stage.asked("a long one");
     stage.judge(
@@ -98,7 +98,7 @@ const repeated: Case = {
   title: "A message comes again at once, under a new req_id.",
   checks: ["IN-1a"],
   play: async (stage) => {
-    await stage.ready();
+    await stage.conversing();
     await stage.gateway.addFault("redeliver:reqId=new,over=same");
     const { msgid } = await stage.say("only once");
     await settled(stage);
@@ -111,10 +111,12 @@ const repeatedLater: Case = {
   title: "A message comes again on the next connection.",
   checks: ["IN-1b"],
   play: async (stage) => {
-    const ack = await stage.ready();
+    const ack = await stage.conversing();
     await stage.gateway.addFault("redeliver:reqId=new,over=next");
     const { msgid, reqId } = await stage.say("only once");
     await stage.answered(reqId, "zhangsan");
+    // Its ack has arrived by then, so that there is nothing to be sent again.
+    await stage.pause(300);
     stage.gateway.cut(ack.connection, "reset");
     if ((await stage.until(() => stage.wire.subscribed(ack.seq)[0], stage.ms(60_000) + 2_000)) === undefined)
       return stage.untested("IN-1b", "the client did not come back");
@@ -129,16 +131,16 @@ const settled = (stage: Stage): Promise<void> => stage.pause(stage.ms(10_000) + 
 const judgeOnce = (stage: Stage, id: string, msgid: string): void => {
   const callbacks = stage.wire.callbacks(msgid);
   if (callbacks.length < 2) return stage.untested(id, "the message did not come twice");
-  const answers = stage.wire.answers(
-    callbacks.map(({ reqId }) => reqId ?? ""),
-    "zhangsan",
+  const reqIds = callbacks.map(({ reqId }) => reqId ?? "");
+  const sent = stage.wire.answers(reqIds, "zhangsan");
+  // A stream's finishing frame that is sent again replaces itself: the user sees one answer.
+  const shown = new Set(
+    sent.map(({ seq, reqId, body }) => `${reqId ?? ""} ${stringAt(objectAt(body, "stream"), "id") ?? seq}`),
   );
-  stage.judge(
-    id,
-    answers.length === 1,
-    `the message came ${callbacks.length} times and was answered ${answers.length} times`,
-    [...callbacks, ...answers],
-  );
+  stage.judge(id, shown.size === 1, `the message came ${callbacks.length} times and was answered ${shown.size} times`, [
+    ...callbacks,
+    ...sent,
+  ]);
 };
 
 const threeAtOnce: Case = {
@@ -146,7 +148,7 @@ const threeAtOnce: Case = {
   title: "A user sends three messages at once.",
   checks: ["IN-13"],
   play: async (stage) => {
-    await stage.ready();
+    await stage.conversing();
     const told = await Promise.all(["one", "two", "three"].map((text) => stage.say(text)));
     await stage.until(
       () => (told.every(({ reqId }) => stage.wire.answers([reqId], "").length > 0) ? true : undefined),
@@ -173,16 +175,16 @@ const crowd: Case = {
   title: "Twenty users speak at once.",
   checks: ["CONN-2"],
   play: async (stage) => {
-    const ack = await stage.ready();
+    const ack = await stage.conversing();
     await stage.gateway.addFault("burst:count=20");
-    const done = await stage.until(() => (finished(stage) >= 20 ? true : undefined), stage.ms(60_000) + 3_000);
+    const done = await stage.until(() => (finished(stage) > 20 ? true : undefined), stage.ms(60_000) + 3_000);
     const bad = stage.wire.sent(undefined, ack.seq).filter(({ json }) => json === undefined);
     stage.judge(
       "CONN-2",
       bad.length === 0 && done === true,
       bad.length > 0
         ? `${bad.length} messages are no JSON object`
-        : `${stage.wire.sent(undefined, ack.seq).length} messages, each one JSON object; ${finished(stage)} of 20 chats were answered`,
+        : `${stage.wire.sent(undefined, ack.seq).length} messages, each one JSON object; ${finished(stage) - 1} of 20 chats were answered`,
       bad.slice(0, 3),
     );
   },

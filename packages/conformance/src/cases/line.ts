@@ -257,7 +257,7 @@ const staleClose: Case = {
   title: "A socket that fell silent and was replaced is reset only after the new one is subscribed.",
   checks: ["CONN-10"],
   play: async (stage) => {
-    const old = await stage.ready();
+    const old = await stage.conversing();
     stage.gateway.cut(old.connection, "half-open");
     const next = await stage.until(() => stage.wire.subscribed(old.seq)[0], stage.ms(2 * minute) + 2_000);
     if (next === undefined) throw new UntestedError("the client did not replace the silent socket");

@@ -108,6 +108,8 @@ const callbackBeforeAck: Case = {
     await stage.pause(stage.ms(5_000) + 300);
     const answers = stage.wire.answers([callback.reqId!], "zhangsan");
     const second = await stage.asked("and now?", "lisi");
+    if (answers.length === 0 && second === undefined)
+      return stage.untested("AUTH-4", "the bot answered no text message at all");
     const same = stage.wire.opened().length === 1;
     stage.judge(
       "AUTH-4",

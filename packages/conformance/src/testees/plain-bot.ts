@@ -310,10 +310,16 @@ function callback(from: Line, cmd: string, reqId: string, frame: Json): void {
   if (body["msgtype"] !== "text") return;
   const text = stringAt(objectAt(body, "text"), "content");
   users.set(userid, reqId);
+  const kind = body["chattype"] === "group" ? "group" : "single";
+  const asked: Asked = {
+    reqId: broken("shouts-req-ids") ? reqId.toUpperCase() : reqId,
+    kind,
+    chatid: kind === "group" ? stringAt(body, "chatid") : userid,
+  };
   if (broken("answers-under-the-newest-req-id"))
-    return void setTimeout(() => void answer(users.get(userid) ?? reqId, text), 50);
-  if (broken("shouts-req-ids")) return void answer(reqId.toUpperCase(), text);
-  void answer(reqId, text);
+    return void setTimeout(() => void answer({ ...asked, reqId: users.get(userid) ?? reqId }, text), 50);
+  // In a group every text begins with the mention of the bot.
+  void answer(asked, kind === "group" ? text.replace(/^@\S+ /, "") : text);
 }
 
 function event(from: Line, reqId: string, body: Json, userid: string): void {
@@ -338,11 +344,12 @@ function event(from: Line, reqId: string, body: Json, userid: string): void {
         dial();
       }, backAfter * second);
     }
-    if (!broken("keeps-its-socket-when-kicked")) from.close();
+    if (!broken("keeps-its-socket-when-kicked") && !broken("talks-on-after-a-kick")) from.close();
   }
   if (eventtype === "enter_chat") {
     const welcome = { msgtype: "text", text: { content: "welcome" } };
-    if (broken("answers-events-as-messages")) return void answer(reqId, "welcome");
+    if (broken("answers-events-as-messages"))
+      return void stream({ reqId, chatid: userid, kind: "single" }, 1, "welcome");
     from.send("aibot_respond_welcome_msg", reqId, welcome);
   }
   if (eventtype === "feedback_event" && broken("thanks-for-feedback"))
@@ -353,29 +360,140 @@ let returned = false;
 
 // --- what goes out ------------------------------------------------------------------------------------------------------
 
-const push = (chatid: string, content: string): Json => ({
-  chatid,
-  chat_type: 1,
-  msgtype: "markdown",
-  markdown: { content },
-});
+const chatTypes = { single: 1, group: 2 };
 
-/** One stream of one frame, once the line is there. */
-async function answer(reqId: string, text: string): Promise<void> {
-  await subscribed();
-  const stream: Json = { id: fresh("stream"), finish: true, content: `echo: ${text}` };
-  if (broken("sends-msg-items")) stream["msg_item"] = [];
-  const body = broken("answers-with-text")
-    ? { msgtype: "text", text: { content: `echo: ${text}` } }
-    : { msgtype: "stream", stream };
-  await line.request("aibot_respond_msg", reqId, body);
+function push(chatid: string, content: string, kind: keyof typeof chatTypes = "single"): Json {
+  const lowered = broken(kind === "single" ? "lowers-userids" : "lowers-chatids");
+  return {
+    chatid: lowered ? chatid.toLowerCase() : chatid,
+    ...(broken("omits-chat-type") ? {} : { chat_type: chatTypes[kind] }),
+    ...(broken("pushes-text")
+      ? { msgtype: "text", text: { content } }
+      : { msgtype: "markdown", markdown: { content } }),
+  };
 }
 
+/** Who asked, and where the answer goes. */
+interface Asked {
+  readonly reqId: string;
+  readonly chatid: string;
+  readonly kind: keyof typeof chatTypes;
+}
+
+/** The defect of clients that work through one queue. */
+let before: Promise<unknown> = Promise.resolve();
+
+/** Answers a text; the words of the echo contract do what they say. */
+async function answer(asked: Asked, text: string): Promise<void> {
+  if (!broken("works-one-by-one")) return handle(asked, text);
+  before = before.then(() => handle(asked, text));
+  await before;
+}
+
+async function handle(asked: Asked, text: string): Promise<void> {
+  await subscribed();
+  const [word, argument = ""] = text.split(" ", 2);
+  switch (word) {
+    case "!stream":
+      return stream(asked, Number(argument));
+    case "!push":
+      return pushTo(asked, argument);
+    case "!slow":
+      await pause(Number(argument));
+      return stream(asked, 1, `that took ${argument} ms`);
+    default:
+      for (const [at, part] of parts(`echo: ${text}`).entries())
+        if (at === 0) await stream(asked, 1, part);
+        else await pushTo(asked, part);
+  }
+}
+
+async function pushTo({ chatid, kind }: Asked, content: string): Promise<void> {
+  let settled = await line.request("aibot_send_msg", fresh("push"), push(chatid, content, kind));
+  while (settled === "no ack" && broken("repeats-pushes"))
+    settled = await line.request("aibot_send_msg", fresh("push"), push(chatid, content, kind));
+}
+
+/** One stream: `count` frames, each with everything so far, each after the ack of the one before. */
+async function stream(asked: Asked, count: number, whole?: string): Promise<void> {
+  let id = broken("has-one-stream-id") ? "stream" : fresh("stream");
+  let said = "";
+  for (let at = 1; at <= count; at++) {
+    const finish = at === count;
+    const word = whole ?? `word${at} `;
+    said = broken("sends-deltas") ? word : said + word;
+    if (finish && count > 1 && broken("changes-its-stream-id")) id = fresh("stream");
+    const content = finish && broken("finishes-with-a-blank") && count > 1 ? " " : said;
+    const settled = await frame(asked.reqId, id, finish, content);
+    if (over && !broken("talks-on-after-a-kick")) return;
+    // As fast as a model speaks, not as fast as a loop.
+    if (!finish) await pause(150);
+    if (settled === "no ack" || settled.errcode === 0 || broken("talks-on-after-a-kick")) continue;
+    if (settled.errcode === 846609 && !broken("shrugs-at-846609")) return line.drop("not subscribed");
+    if (settled.errcode === 846608 && broken("goes-on-after-846608")) continue;
+    if (settled.errcode === 846608 && broken("gives-up-after-846608")) return;
+    if (settled.errcode === 846605 && broken("drops-what-is-refused")) return;
+    if (settled.errcode === 846605 && broken("repeats-after-846605"))
+      return void (await frame(asked.reqId, id, finish, content));
+    if (settled.errcode === 846605 || settled.errcode === 846608)
+      return pushTo(asked, whole ?? Array.from({ length: count }, (_, n) => `word${n + 1}`).join(" "));
+  }
+  if (broken("talks-after-its-finish") && count > 1) await frame(asked.reqId, id, false, said);
+}
+
+/** Sends one frame; what meets a conflict is repeated three times, ever later. */
+async function frame(reqId: string, id: string, finish: boolean, content: string): Promise<Settled> {
+  const streamOf = (own: string): Json => ({
+    id: own,
+    finish,
+    content,
+    ...(broken("sends-msg-items") ? { msg_item: [] } : {}),
+  });
+  const body = (own: string): Json =>
+    broken("answers-with-text") ? { msgtype: "text", text: { content } } : { msgtype: "stream", stream: streamOf(own) };
+  const waitMs = broken("hangs-on-a-lost-ack") ? 1e8 : ackMs;
+  if (broken("does-not-await-acks") && !finish) {
+    void line.request("aibot_respond_msg", reqId, body(id), waitMs);
+    await pause(20);
+    return { errcode: 0, body: {} };
+  }
+  let settled = await line.request("aibot_respond_msg", reqId, body(id), waitMs);
+  for (const wait of broken("repeats-6000-for-ever") ? Array<number>(100).fill(100) : [200, 400, 800]) {
+    if (settled === "no ack" || settled.errcode !== 6000) break;
+    await pause(wait);
+    settled = await line.request(
+      "aibot_respond_msg",
+      reqId,
+      body(broken("opens-another-stream-on-6000") ? fresh("stream") : id),
+      waitMs,
+    );
+  }
+  return settled;
+}
+
+/** Cuts a text into parts of at most 20,480 bytes of UTF-8, between characters. */
+function parts(text: string): string[] {
+  const bytes = Buffer.from(text);
+  if (bytes.length <= 20_480 || broken("sends-it-whole")) return [text];
+  let end = 20_480;
+  if (broken("cuts-characters")) {
+    end -= 10;
+    while (((bytes[end] ?? 0) & 0xc0) !== 0x80) end--;
+    return [bytes.subarray(0, end).toString(), bytes.subarray(end).toString()];
+  }
+  // A byte that begins with 10 is the middle of a character.
+  while (((bytes[end] ?? 0) & 0xc0) === 0x80) end--;
+  const first = bytes.subarray(0, end).toString();
+  return broken("drops-the-rest") ? [first] : [first, ...parts(bytes.subarray(end).toString())];
+}
+
+const pause = (ms: number): Promise<void> =>
+  new Promise<void>((resolve) => {
+    setTimeout(resolve, ms);
+  });
+
 async function subscribed(): Promise<void> {
-  while (!line.ready)
-    await new Promise<void>((resolve) => {
-      setTimeout(resolve, 10);
-    });
+  while (!line.ready) await pause(10);
 }
 
 /** JSON as the gateway sends it: sometimes with raw control characters inside strings, sometimes nothing of the kind. */
