@@ -1,38 +1,26 @@
 /**
- * A bot: handlers in front of a line. Decides which handler gets what, once; and by which command its result goes back,
- * under which req_id and by when. Does not know sockets (driver.ts), nor how a text becomes frames (answer.ts), nor in
- * which order handlers run (turns.ts).
+ * A bot: handlers in front of a line. Decides which handler gets what, once, and what is true about the line. Does not
+ * know sockets (driver.ts), in which order handlers run (turns.ts), nor how they are answered (handling.ts).
  *
- * Invariants: a handler never holds up the line; a msgid is handled once; every bubble that was opened is finished,
- * whatever its handler does; what becomes of each message and of each answer is told to the observers; nothing that a
- * handler or an observer throws gets past this file.
+ * Invariants: a handler never holds up the line; a msgid is handled once; what becomes of each message and of each answer
+ * is told to the observers; nothing that a handler or an observer throws reaches the line.
  */
-import {
-  UsageError,
-  classifySend,
-  cmd,
-  encode,
-  eventWindowMs,
-  hasVisible,
-  makeReqId,
-  replyWindowMs,
-} from "@openws/protocol";
+import { UsageError, cmd, encode, makeReqId } from "@openws/protocol";
 import type {
   BudgetOptions,
   ConnectionEffect,
   ConnectionOptions,
   ConnectionStateName,
-  EncodedFrame,
   Millis,
   Push,
-  StreamTexts,
 } from "@openws/protocol";
-import { type AnswerEnd, type AnswerRoute, Answers, type Bubble } from "./answer.ts";
+import { type AnswerEnd, Answers } from "./answer.ts";
 import { type Sentence, sentenceOf } from "./causes.ts";
 import { defaultUrl } from "./config.ts";
 import { Driver } from "./driver.ts";
-import { FileError, type FileSource, type Media } from "./files.ts";
 import { Events, type Missed, type ObserverFailed } from "./events.ts";
+import type { FileSource, Media } from "./files.ts";
+import { type BotTexts, type Handler, Handling, type HandlingEvent } from "./handling.ts";
 import {
   type Chat,
   type EventKind,
@@ -42,25 +30,10 @@ import {
   eventOf,
   messageOf,
 } from "./message.ts";
-import { type Answerable, type RawBody, type Reply, isSequence, partOf } from "./reply.ts";
+import type { Reply } from "./reply.ts";
 import type { Runtime } from "./runtime.ts";
+import { type DropWhy, Turn, type TurnOptions, Turns } from "./turns.ts";
 import { type UploadOptions, type Uploaded, Uploads } from "./upload.ts";
-import { type AbortWhy, type DropWhy, Turn, type TurnOptions, Turns } from "./turns.ts";
-
-/** Handles one kind of message or event. It may take its time: the line goes on without it. */
-export type Handler<Given> = (given: Given) => Answerable | Promise<Answerable>;
-
-/** What a bot says in its own name, in Markdown. "" says nothing, save for `empty`. */
-export interface BotTexts extends StreamTexts {
-  /** Ends the answers that the bot's stop cuts off, and those that a newer message replaces. */
-  readonly cancelled: string;
-  /** Ends an answer whose handler threw. */
-  readonly failed: string;
-  /** Ends an answer whose handler took longer than `handlerMs`. */
-  readonly expired: string;
-  /** Instead of a file that could not be sent. */
-  readonly fileFailed: string;
-}
 
 /** How to make a bot. Durations as in `ConnectionOptions`, whose defaults are the ones to run with. */
 export interface BotOptions extends Omit<ConnectionOptions, "random" | "botId" | "secret"> {
@@ -124,12 +97,9 @@ export type BotEvent =
   | { readonly type: "unhandled"; readonly kind: MessageKind | EventKind; readonly reqId: string }
   /** A handler was not called: its chat was busy, too much waited, or the bot was stopping. */
   | { readonly type: "dropped"; readonly reqId: string; readonly why: DropWhy }
-  /** A handler was told to end before it did by itself. */
-  | { readonly type: "cut-off"; readonly reqId: string; readonly why: AbortWhy }
-  | { readonly type: "handler-failed"; readonly reqId: string; readonly error: unknown }
+  | HandlingEvent
   /** What a probe found: the gateway knows the subscription, does not, or said something else. */
   | { readonly type: "probed"; readonly found: "subscribed" | "not-subscribed" | "unclear" }
-  | { readonly type: "answered"; readonly reqId: string; readonly route: AnswerRoute; readonly end: AnswerEnd }
   | ObserverFailed;
 
 /** To whom a push goes: a user, or a group by its chatid; ids as they came in messages, unchanged. */
@@ -186,9 +156,8 @@ class RunningBot implements Bot {
   readonly #answers: Answers;
   readonly #uploads: Uploads;
   readonly #media: Media | undefined;
+  readonly #handling: Handling;
   readonly #turns: Turns;
-  readonly #texts: Partial<BotTexts>;
-  readonly #placeholder: { readonly text: string; readonly afterMs: Millis } | undefined;
   readonly #handlers = new Map<string, Handler<never>>();
   readonly #events = new Events<BotEvent>();
   /** Msgids, in two generations: the older one is forgotten when the younger one is full. */
@@ -217,8 +186,6 @@ class RunningBot implements Bot {
     this.id = botId;
     this.name = name;
     this.#runtime = runtime;
-    this.#texts = texts;
-    this.#placeholder = placeholder === undefined ? undefined : { text: placeholder, afterMs: placeholderMs ?? 1_000 };
     this.#secretSource = typeof secret === "string" ? undefined : secret;
     this.#secret = typeof secret === "string" ? secret : secret();
     this.#probeMs = probeMs === undefined ? undefined : atLeastOne("probeMs", probeMs);
@@ -234,6 +201,14 @@ class RunningBot implements Bot {
     });
     this.#media = media;
     this.#uploads = new Uploads(this.#driver, runtime, media, connection.ackMs);
+    this.#handling = new Handling({
+      runtime,
+      answers: this.#answers,
+      uploads: this.#uploads,
+      texts,
+      placeholder: placeholder === undefined ? undefined : { text: placeholder, afterMs: placeholderMs ?? 1_000 },
+      tell: (event) => this.#tell(event),
+    });
     this.#turns = new Turns(
       {
         whenBusy: whenBusy ?? "queue",
@@ -276,12 +251,7 @@ class RunningBot implements Bot {
     const chat: Chat = "userid" in to ? { id: to.userid, type: "single" } : { id: to.chatid, type: "group" };
     if (typeof chat.id !== "string" || chat.id === "")
       throw new UsageError("a push needs a userid or a chatid, as it came in a message", { path: "to" });
-    const pushed = typeof message === "string" ? ({ type: "markdown", content: message } as const) : message;
-    if (pushed.type !== "text" && pushed.type !== "markdown")
-      return this.#answers.pushBody(chat, await this.#body(pushed));
-    if (!hasVisible(pushed.content))
-      throw new UsageError("a push needs a text with a visible character", { path: "content" });
-    return this.#answers.pushText(chat, pushed.content);
+    return this.#handling.push(chat, message);
   }
 
   upload(source: FileSource, options?: UploadOptions): Promise<Uploaded> {
@@ -403,14 +373,15 @@ class RunningBot implements Bot {
     const { kind, reqId, chat } = message;
     const handler = this.#handlerOf(kind, "message", reqId) as Handler<Message> | undefined;
     if (handler !== undefined)
-      this.#take(turn, `${chat.type}:${chat.id}`, reqId, () => this.#answerMessage(message, handler, turn));
+      this.#take(turn, `${chat.type}:${chat.id}`, reqId, () => this.#handling.message(message, handler, turn));
   }
 
   /** An event is no part of a conversation: it does not wait for a turn of its chat, and has five seconds at most. */
   #event(event: HappenedEvent, turn: Turn): void {
     this.#tell({ type: "happened", event });
     const handler = this.#handlerOf(event.kind, "event", event.reqId) as Handler<HappenedEvent> | undefined;
-    if (handler !== undefined) this.#take(turn, undefined, event.reqId, () => this.#answerEvent(event, handler, turn));
+    if (handler !== undefined)
+      this.#take(turn, undefined, event.reqId, () => this.#handling.event(event, handler, turn));
   }
 
   #handlerOf(kind: MessageKind | EventKind, all: "message" | "event", reqId: string): Handler<never> | undefined {
@@ -424,201 +395,11 @@ class RunningBot implements Bot {
     if (this.#stopping) dropped("stopped");
     else this.#turns.take(turn, key, work, dropped);
   }
-
-  // --- out
-
-  /** Resolves when the handler is done, or was told to be and its bubble is being ended: whatever it still does is ignored. */
-  #answerMessage(message: Message, handler: Handler<Message>, turn: Turn): Promise<void> {
-    const { reqId, chat } = message;
-    const answered = (route: AnswerRoute, end: AnswerEnd): void => this.#tell({ type: "answered", reqId, route, end });
-    const bubble = this.#answers.bubble(reqId, chat, this.#runtime.now() + replyWindowMs, answered);
-    const unhold = this.#hold(bubble);
-    return new Promise((resolve) => {
-      turn.onAbort((why) => {
-        this.#tell({ type: "cut-off", reqId, why });
-        if (why === "expired") void bubble.fail(this.#texts.expired ?? defaultExpired);
-        void bubble.close(this.#texts.cancelled ?? defaultCancelled);
-        unhold();
-        resolve();
-      });
-      void this.#handle(message, handler, turn, bubble, answered).then(() => {
-        unhold();
-        resolve();
-      });
-    });
-  }
-
-  /** Never rejects. The last piece of an answer is handed over, not waited for: the chat's next turn need not see its ack. */
-  async #handle(
-    message: Message,
-    handler: Handler<Message>,
-    turn: Turn,
-    bubble: Bubble,
-    answered: (route: AnswerRoute, end: AnswerEnd) => void,
-  ): Promise<void> {
-    try {
-      const result = await handler(message);
-      if (turn.aborted !== undefined) return;
-      if (typeof result === "string") {
-        void bubble.finish(result);
-      } else if (isSequence(result)) {
-        let pieces = 0;
-        for await (const part of result) {
-          if (turn.aborted !== undefined) return;
-          pieces++;
-          const piece = partOf(part);
-          if (typeof piece === "string") bubble.append(piece);
-          else {
-            await bubble.finish();
-            if (turn.aborted === undefined) await this.#give(piece, message, bubble, answered);
-          }
-        }
-        // A source that yields nothing is an answer all the same, and one without a visible character: the stream says so.
-        void bubble.finish(pieces === 0 ? "" : undefined);
-      } else if (result === undefined || result === null) {
-        void bubble.finish();
-      } else {
-        const piece = partOf(result);
-        // A chunk of a model's stream is no answer, but nothing forbids to give one.
-        if (typeof piece === "string") void bubble.finish(piece);
-        else await this.#give(piece, message, bubble, answered);
-      }
-    } catch (error) {
-      if (turn.aborted !== undefined) return;
-      this.#tell({ type: "handler-failed", reqId: message.reqId, error });
-      void bubble.fail(this.#texts.failed ?? defaultFailed);
-    }
-  }
-
-  /** Sends a whole message under the message it answers. A file that cannot be sent costs a sentence, not what follows. */
-  async #give(
-    piece: Reply,
-    message: Message,
-    bubble: Bubble,
-    answered: (route: AnswerRoute, end: AnswerEnd) => void,
-  ): Promise<void> {
-    if (piece.type === "text" || piece.type === "markdown") {
-      await bubble.finish(piece.content);
-      return;
-    }
-    let body: RawBody;
-    try {
-      body = await this.#body(piece, message.signal);
-    } catch (error) {
-      if (!(error instanceof FileError) || message.signal.aborted) throw error;
-      this.#tell({ type: "handler-failed", reqId: message.reqId, error });
-      await bubble.fail(this.#texts.fileFailed ?? defaultFileFailed);
-      return;
-    }
-    const frame = encodeAny({ cmd: cmd.respond, headers: { req_id: message.reqId }, body });
-    const end = await this.#answers.request(() => frame, message.chat);
-    const refused = end.type === "failed" && end.errcode !== undefined ? classifySend(end.errcode) : undefined;
-    if (refused !== "fallback" && refused !== "reconnect") answered("reply", end);
-    // The reply's way is barred, the chat's is not.
-    else answered("push", await this.#answers.pushBody(message.chat, body));
-  }
-
-  /** The body of a whole message which is no text; a file is uploaded for it. */
-  async #body(piece: Exclude<Reply, { type: "text" | "markdown" }>, signal?: AbortSignal): Promise<RawBody> {
-    if (piece.type === "card") return { msgtype: "template_card", template_card: piece.card };
-    if (piece.type === "raw") return piece.body;
-    const { title, description, ...options } = piece.options;
-    const { kind, mediaId } = await this.#uploads.upload(piece.source, { ...options, signal });
-    const tile = kind === "video" ? { ...(title && { title }), ...(description && { description }) } : {};
-    return { msgtype: kind, [kind]: { media_id: mediaId, ...tile } };
-  }
-
-  /** Shows the placeholder if the handler is silent for too long; what is shown by then stays. */
-  #hold(bubble: Bubble): () => void {
-    if (this.#placeholder === undefined) return noop;
-    const { text, afterMs } = this.#placeholder;
-    return this.#runtime.wakeAt(this.#runtime.now() + afterMs, () => bubble.hold(text));
-  }
-
-  /** Events take one answer, soon. What comes too late, second, or has no command of its own, is pushed. */
-  async #answerEvent(event: HappenedEvent, handler: Handler<HappenedEvent>, turn: Turn): Promise<void> {
-    const { reqId, chat } = event;
-    const until = this.#runtime.now() + eventWindowMs;
-    let first = true;
-    const give = async (answer: Reply): Promise<void> => {
-      const frame = first && this.#runtime.now() < until ? eventAnswer(event, answer) : undefined;
-      first = false;
-      if (frame !== undefined) {
-        const route = event.kind === "enter_chat" ? "welcome" : "update";
-        this.#tell({ type: "answered", reqId, route, end: await this.#answers.requestNow(frame) });
-      } else if (chat !== undefined) {
-        const to = chat.type === "single" ? { userid: chat.id } : { chatid: chat.id };
-        this.#tell({ type: "answered", reqId, route: "push", end: await this.push(to, answer) });
-      }
-    };
-    const aborted = new Promise<void>((resolve) => {
-      turn.onAbort((why) => {
-        this.#tell({ type: "cut-off", reqId, why });
-        resolve();
-      });
-    });
-    const handled = (async () => {
-      try {
-        const result = await handler(event);
-        let said = "";
-        for await (const part of isSequence(result) && typeof result !== "string" ? result : [result ?? ""]) {
-          if (turn.aborted !== undefined) return;
-          const piece = partOf(part);
-          if (typeof piece === "string") {
-            said += piece;
-            continue;
-          }
-          if (hasVisible(said)) await give({ type: "text", content: said });
-          said = "";
-          await give(piece);
-        }
-        if (hasVisible(said) && turn.aborted === undefined) await give({ type: "text", content: said });
-      } catch (error) {
-        if (turn.aborted === undefined) this.#tell({ type: "handler-failed", reqId, error });
-      }
-    })();
-    await Promise.race([handled, aborted]);
-  }
 }
-
-const defaultFailed = "抱歉，出了点问题，请稍后再试。(Something went wrong, please try again.)";
-const defaultCancelled = "（已停止 · Stopped）";
-const defaultExpired = "抱歉，处理超时，请稍后再试。(This took too long, please try again.)";
-
-const defaultFileFailed = "（文件发送失败 · The file could not be sent）";
 
 const noop = (): void => undefined;
 
 function atLeastOne(name: string, value: number): number {
   if (value >= 1 && value < Infinity) return value;
   throw new UsageError(`${name} must be a finite number from 1`, { path: name });
-}
-
-/** The command that answers this event with this reply, if there is one. */
-function eventAnswer(event: HappenedEvent, answer: Reply): EncodedFrame | undefined {
-  const headers = { req_id: event.reqId };
-  if (event.kind === "enter_chat") {
-    // A welcome takes no file: it is pushed.
-    if (answer.type === "file") return undefined;
-    if (answer.type === "card")
-      return encode({ cmd: cmd.welcome, headers, body: { msgtype: "template_card", template_card: answer.card } });
-    if (answer.type === "raw") return encodeAny({ cmd: cmd.welcome, headers, body: answer.body });
-    return encode({ cmd: cmd.welcome, headers, body: { msgtype: "text", text: { content: answer.content } } });
-  }
-  if (event.kind === "template_card_event") {
-    if (answer.type === "card")
-      return encode({
-        cmd: cmd.update,
-        headers,
-        body: { response_type: "update_template_card", template_card: answer.card },
-      });
-    if (answer.type === "raw" && answer.body["response_type"] !== undefined)
-      return encodeAny({ cmd: cmd.update, headers, body: answer.body });
-  }
-  return undefined;
-}
-
-/** A frame whose body the application wrote: `encode` judges it, so its type need not be known here. */
-function encodeAny(frame: unknown): EncodedFrame {
-  return encode(frame as Parameters<typeof encode>[0]);
 }

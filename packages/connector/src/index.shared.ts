@@ -1,7 +1,8 @@
 /**
  * What the library is made of on every runtime. The entry files add what differs: sockets, and `createBot` with them.
  */
-export type { Bot, BotEvent, BotOptions, BotState, BotTexts, Handler, Target } from "./bot.ts";
+export type { Bot, BotEvent, BotOptions, BotState, Target } from "./bot.ts";
+export type { BotTexts, Handler, HandlingEvent } from "./handling.ts";
 export { rememberedMsgids } from "./bot.ts";
 export type { AnswerEnd, AnswerRoute } from "./answer.ts";
 export type { Sentence } from "./causes.ts";
