@@ -7,6 +7,7 @@ import { globMatches, laneEnvironment, lanes, requirementOf, timed } from "../sr
 import { defects, type DefectRow } from "../src/defects.ts";
 import { requirements } from "../src/requirements.ts";
 import { canaries } from "../src/selftest.ts";
+import { conformanceMarkdown } from "../tools/conformance-md.ts";
 
 const checked = new Set(cases.flatMap(({ checks }) => checks));
 
@@ -74,5 +75,12 @@ describe("a glob", () => {
     expect(globMatches("kick/*", "kick/stays-away")).toBe(true);
     expect(globMatches("AUTH-1", "AUTH-10")).toBe(false);
     expect(globMatches("AUTH.1", "AUTH-1")).toBe(false);
+  });
+});
+
+describe("docs/conformance.md", () => {
+  it("lists the checks that there are", () => {
+    const text = readFileSync(new URL("../../../docs/conformance.md", import.meta.url), "utf8");
+    expect(text, "run `node tools/conformance-md.ts` in packages/conformance").toBe(conformanceMarkdown(text));
   });
 });

@@ -1,0 +1,95 @@
+/** The commands `run`, `list`, `explain` and `self-test` as their users meet them. */
+import { execFile } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { describe, expect, it, onTestFinished } from "vitest";
+import { select } from "../src/cli/run.ts";
+import { cases } from "../src/cases.ts";
+import type { Report } from "../src/report.ts";
+
+const source = (path: string): string => fileURLToPath(new URL(`../src/${path}`, import.meta.url));
+
+const command = (...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> =>
+  new Promise((resolve) => {
+    const child = execFile(
+      process.execPath,
+      [source("cli.ts"), ...args],
+      { timeout: 60_000 },
+      (_error, stdout, stderr) => resolve({ code: child.exitCode ?? -1, stdout, stderr }),
+    );
+  });
+
+describe("run", () => {
+  it("judges a command, writes every report and exits 0 for a client that conforms", { timeout: 60_000 }, async () => {
+    const out = mkdtempSync(join(tmpdir(), "openws-conformance-"));
+    onTestFinished(() => rmSync(out, { recursive: true }));
+    const bot = ["--", process.execPath, source("testees/plain-bot.ts")];
+    const { code, stdout, stderr } = await command("run", "--run", "IN-7*", "--out", out, ...bot);
+    expect({ code, last: stdout.trimEnd().split("\n").at(-1) }).toMatchObject({ code: 0 });
+    expect(stderr).toContain("frames/bears-binary");
+    const report = JSON.parse(readFileSync(join(out, "report.json"), "utf8")) as Report;
+    expect(report.summary).toMatchObject({ pass: 2, fail: 0 });
+    expect(report.client).toContain("plain-bot.ts");
+    expect(readFileSync(join(out, "junit.xml"), "utf8")).toContain('failures="0"');
+    expect(readFileSync(join(out, "report.html"), "utf8")).toContain("<!doctype html>");
+  });
+
+  it("exits 3 when the client opens no connection", { timeout: 60_000 }, async () => {
+    const { code, stdout } = await command("run", "--", process.execPath, "--eval", "console.error('not today')");
+    expect(code).toBe(3);
+    expect(stdout).toContain("not today");
+  });
+
+  it.each([
+    [["run"], "needs a command"],
+    [["run", "--lane", "imaginary", "--", "true"], "imaginary"],
+    [["run", "--reporter", "poem", "--", "true"], "poem"],
+    [["run", "--run", "NOTHING-1", "--", "true"], "no check"],
+    [["explain", "NOTHING-1"], "NOTHING-1"],
+  ])("%s is wrong usage", async (args, said) => {
+    const { code, stdout, stderr } = await command(...args);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+    expect(stderr).toContain(said);
+  });
+
+  it("leaves out what needs the contract unless the bot keeps it", () => {
+    const { selected, skipped } = select(false, undefined, undefined);
+    expect(selected.some(({ contract }) => contract)).toBe(false);
+    expect(skipped.get("STREAM-1a")).toContain("--contract");
+    expect(select(true, undefined, undefined)).toMatchObject({ selected: cases });
+  });
+
+  it("plays a case for the one of its checks that is asked for, and no check is both wanted and left out", () => {
+    const { selected, skipped } = select(false, "BEAT-2a", undefined);
+    expect(selected.map(({ name }) => name)).toEqual([
+      "heartbeat/notices-unanswered-pings",
+      "heartbeat/notices-a-silent-drop",
+    ]);
+    expect(skipped.has("BEAT-2a")).toBe(false);
+    expect(skipped.has("BEAT-2b")).toBe(true);
+    expect(select(false, "kick/*", "KICK-4*").skipped.has("KICK-4a")).toBe(true);
+  });
+});
+
+describe("list and explain", () => {
+  it("tell each check and what is known of it", async () => {
+    const list = await command("list");
+    expect(list.stdout).toMatch(/^AUTH-1 +MUST .*first frame/m);
+    const { code, stdout } = await command("explain", "beat-2A");
+    expect(code).toBe(0);
+    for (const said of [
+      "BEAT-2a (MUST",
+      "Source:",
+      "heartbeat/notices-a-silent-drop",
+      "ignores-unanswered-pings",
+      "Tolerance:",
+    ])
+      expect(stdout).toContain(said);
+  });
+
+  it("say so where there is no check", async () => {
+    expect((await command("explain", "UPLOAD-1a")).stdout).toContain("no check");
+  });
+});
