@@ -10,6 +10,7 @@ export const LANES: Readonly<Record<string, string>> = {
   deno: "the connector's sockets, files and handlers on Deno: needs 100 MB of Deno from the registry",
   bun: "the connector's sockets, files and handlers on Bun: needs 100 MB of Bun from the registry",
   python: "bots on three Python libraries against the mock: needs Python 3, its package index and a minute",
+  containers: "the image of the mock, frozen, cut off and ended: needs root, podman and a base image from Debian",
   rust: "a bot on a Rust library against the mock: needs cargo, and minutes to build it the first time",
 };
 

@@ -42,8 +42,8 @@ interface Room {
 const ENTRY =
   /^(?:[\w-]+\/src\/(?:(?:main|runtime)(?:\.\w+)?|server|cli|testee|(?:cli|testees)\/.+)|mock-gateway\/src\/(?:index|admin|guard))\.ts$/;
 
-/** The files that adapt a disk, a broker, a cipher to a port of ours: the other half of what may touch a runtime. */
-const ADAPTER = /^[\w-]+\/src\/(?:store\.\w+|media(?:\.\w+)?|tls(?:\.\w+)?|(?:sinks|lease)\/.+)\.ts$/;
+/** The files that adapt a disk, a broker, a cipher, a container to a port of ours: the other half of what may touch a runtime. */
+const ADAPTER = /^[\w-]+\/src\/(?:store\.\w+|media(?:\.\w+)?|testcontainers|tls(?:\.\w+)?|(?:sinks|lease)\/.+)\.ts$/;
 
 /** The files that only gather names: one a package, and one for each runtime where a package differs between them. */
 const INDEX = /^[\w-]+\/src\/index(?:\.\w+)?\.ts$/;

@@ -74,6 +74,10 @@ describe("what the design allows passes", () => {
     ],
     ["mock-gateway/src/server.ts", `import { WebSocketServer } from "ws"; import { createServer } from "node:http";`],
     ["mock-gateway/src/callbacks.ts", `import { encrypt } from "./media.ts";`],
+    [
+      "mock-gateway/src/testcontainers.ts",
+      `import "node:crypto"; import type { GenericContainer } from "testcontainers";`,
+    ],
     ["mock-gateway/src/index.ts", `export { startGateway } from "./server.ts";`],
     ["conformance/src/sim.ts", `import { Connection } from "@openws/protocol"; import "@openws/mock-gateway/session";`],
     ["conformance/src/cli.ts", `import { startGateway } from "@openws/mock-gateway"; import "node:util";`],
