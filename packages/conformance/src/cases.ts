@@ -4,6 +4,7 @@ import { answers } from "./cases/answers.ts";
 import { inbound } from "./cases/inbound.ts";
 import { line } from "./cases/line.ts";
 import { subscribing } from "./cases/subscribing.ts";
+import { uploads } from "./cases/uploads.ts";
 
 /** Every case of the suite. */
-export const cases: readonly Case[] = [...subscribing, ...line, ...inbound, ...answers];
+export const cases: readonly Case[] = [...subscribing, ...line, ...inbound, ...answers, ...uploads];

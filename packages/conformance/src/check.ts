@@ -69,8 +69,6 @@ export interface Case {
   readonly gateway?: (lane: Lane) => Surroundings;
   /** True where the client may end by itself: it was refused, kicked or told to. */
   readonly mayEnd?: true;
-  /** True where the case starts the client itself, or more than one. */
-  readonly startsItself?: true;
   /** Brings the situation about and judges. What it has not judged when it returns is untested. */
   readonly play: (stage: Stage) => Promise<void>;
 }

@@ -133,6 +133,18 @@ export const defects = {
   "repeats-pushes": row("PUSH-4a", "a push is sent again until it is acknowledged"),
   "works-one-by-one": row("IN-12", "a message waits until the one before it is answered"),
   "talks-on-after-a-kick": row("KICK-1b", "a stream goes on after a kick", "KICK-2b"),
+  "states-another-size": row("UPLOAD-1a", "an upload states one chunk too many"),
+  "cuts-large-chunks": row("UPLOAD-1c", "chunks have up to 600 KiB"),
+  "guesses-its-upload-id": row(
+    "UPLOAD-2",
+    "chunks are sent before the upload_id is known",
+    "UPLOAD-3",
+    "UPLOAD-5a",
+    "UPLOAD-8",
+  ),
+  "begins-again-on-a-lost-ack": row("UPLOAD-3", "a chunk whose ack is lost starts the upload over"),
+  "finishes-before-its-acks": row("UPLOAD-5a", "a finish does not wait for the acks of the chunks", "UPLOAD-3"),
+  "sends-what-was-not-uploaded": row("UPLOAD-8", "after a refused finish the file is sent all the same"),
   "dies-of-a-lost-ack": row("ROBUST-2", "a reply whose ack does not come ends the process"),
 } as const satisfies Readonly<Record<string, DefectRow>>;
 

@@ -90,6 +90,6 @@ describe("list and explain", () => {
   });
 
   it("say so where there is no check", async () => {
-    expect((await command("explain", "UPLOAD-1a")).stdout).toContain("no check");
+    expect((await command("explain", "MEDIA-1")).stdout).toContain("no check");
   });
 });

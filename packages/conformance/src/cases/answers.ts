@@ -161,15 +161,15 @@ const cumulative: Case = {
 
 const oneAtATime: Case = {
   name: "replies/awaits-each-ack",
-  title: "The acks of replies take 6 s.",
+  title: "The acks of replies take 2 s.",
   checks: ["REPLY-3"],
   contract: true,
   play: async (stage) => {
     await stage.conversing();
-    await stage.gateway.addFault(`ack-delay:ms=${stage.ms(6_000)},cmd=aibot_respond_msg,times=100000`);
+    await stage.gateway.addFault(`ack-delay:ms=${stage.ms(2_000)},cmd=aibot_respond_msg,times=100000`);
     const { reqId } = await stage.say("!stream 5");
     await stage.answered(reqId, "zhangsan", 0, 2 * minute);
-    await stage.pause(stage.ms(6_000) + 100);
+    await stage.pause(stage.ms(2_000) + 100);
     const sent = under(stage, reqId);
     if (sent.length < 2) return stage.untested("REPLY-3", "!stream 5 was not answered by a stream of several frames");
     const early = sent.find((frame, at) => {

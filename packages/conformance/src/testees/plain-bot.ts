@@ -398,6 +398,8 @@ async function handle(asked: Asked, text: string): Promise<void> {
       return stream(asked, Number(argument));
     case "!push":
       return pushTo(asked, argument);
+    case "!upload":
+      return upload(asked, Number(argument));
     case "!slow":
       await pause(Number(argument));
       return stream(asked, 1, `that took ${argument} ms`);
@@ -406,6 +408,39 @@ async function handle(asked: Asked, text: string): Promise<void> {
         if (at === 0) await stream(asked, 1, part);
         else await pushTo(asked, part);
   }
+}
+
+/** Uploads so many bytes, chunk by chunk, and answers with the file; says so where that fails. */
+async function upload(asked: Asked, size: number): Promise<void> {
+  const file = Buffer.alloc(size, "some bytes ");
+  const chunkBytes = (broken("cuts-large-chunks") ? 600 : 512) * 1024;
+  const chunks = Array.from({ length: Math.ceil(size / chunkBytes) }, (_, at) =>
+    file.subarray(at * chunkBytes, (at + 1) * chunkBytes).toString("base64"),
+  );
+  const init = line.request("aibot_upload_media_init", fresh("init"), {
+    type: "file",
+    filename: "file.bin",
+    total_size: size,
+    total_chunks: chunks.length + (broken("states-another-size") ? 1 : 0),
+  });
+  const begun = broken("guesses-its-upload-id") ? { body: { upload_id: "1" } } : await init;
+  if (begun === "no ack") return stream(asked, 1, "the upload failed");
+  const { upload_id } = begun.body;
+  for (const [chunk_index, base64_data] of chunks.entries()) {
+    const send = (): Promise<Settled> =>
+      line.request("aibot_upload_media_chunk", fresh("chunk"), { upload_id, chunk_index, base64_data });
+    if (broken("finishes-before-its-acks")) {
+      void send();
+      continue;
+    }
+    let settled = await send();
+    if (settled === "no ack" && broken("begins-again-on-a-lost-ack")) return upload(asked, size);
+    for (let tries = 1; settled === "no ack" && tries < 3; tries++) settled = await send();
+  }
+  const end = await line.request("aibot_upload_media_finish", fresh("finish"), { upload_id });
+  const media_id = end === "no ack" ? undefined : end.body["media_id"];
+  if (media_id === undefined && !broken("sends-what-was-not-uploaded")) return stream(asked, 1, "the upload failed");
+  await line.request("aibot_respond_msg", asked.reqId, { msgtype: "file", file: { media_id } });
 }
 
 async function pushTo({ chatid, kind }: Asked, content: string): Promise<void> {

@@ -43,6 +43,11 @@ const onText = async (frame: WsFrame): Promise<unknown> => {
     }
     case "!push":
       return client.sendMessage(chatid ?? from.userid, { msgtype: "markdown", markdown: { content: argument } });
+    case "!upload": {
+      const bytes = Buffer.alloc(Number(argument), "some bytes ");
+      const { media_id } = await client.uploadMedia(bytes, { type: "file", filename: "file.bin" });
+      return client.replyMedia(frame, "file", media_id);
+    }
     case "!slow":
       await pause(Number(argument));
       return client.replyStream(frame, generateReqId("stream"), `that took ${argument} ms`, true);
