@@ -408,7 +408,7 @@ export class Connection {
         else this.#effects.push({ type: "settle", key: input.key, outcome: { type: "not-ready" } });
         return;
       case "abandon":
-        this.#perform(this.#requests.abandon(this.#now, input.key));
+        this.#perform(this.#requests.abandon(input.key));
         return;
       case "tick":
         return;

@@ -55,8 +55,11 @@ export type RequestEffect =
 export const maxOwedLanes = 1_000;
 
 interface Lane {
-  /** The frame that awaits its ack. */
-  flying: { readonly request: Request; readonly ackAt: Millis } | undefined;
+  /**
+   * The frame that awaits its ack. One that was abandoned has settled, and holds its lane all the same: acks may overtake
+   * each other, and a refusal of the next frame must not be taken for its late ack.
+   */
+  flying: { readonly request: Request; readonly ackAt: Millis; abandoned: boolean } | undefined;
   queue: Request[];
   /** Acks that may still come for frames that were given up. */
   owed: number;
@@ -122,7 +125,7 @@ export class Requests {
       return [{ type: "stray", req_id, why: "late", errcode }];
     }
     // A lane without owed acks exists only while a frame of it is in flight.
-    const { key } = lane.flying!.request;
+    const { request, abandoned } = lane.flying!;
     lane.flying = undefined;
     const outcome: Outcome =
       errcode !== 0
@@ -130,7 +133,9 @@ export class Requests {
         : body === undefined
           ? { type: "acked" }
           : { type: "acked", body };
-    const settled = this.#settle(key, outcome);
+    const settled: RequestEffect = abandoned
+      ? { type: "stray", req_id, why: "late", errcode }
+      : this.#settle(request.key, outcome);
     return then === "end" ? [settled] : [settled, ...this.#next(now, req_id, lane)];
   }
 
@@ -141,39 +146,40 @@ export class Requests {
     this.#wakeAt = Infinity;
     for (const [req_id, lane] of this.#lanes) {
       if (lane.flying === undefined) continue;
-      const { request, ackAt } = lane.flying;
+      const { request, ackAt, abandoned } = lane.flying;
       if (ackAt > now) {
         this.#wakeAt = Math.min(this.#wakeAt, ackAt);
         continue;
       }
       lane.flying = undefined;
       lane.owed++;
-      effects.push(this.#settle(request.key, { type: "timed-out", maybeDelivered: true }));
+      if (!abandoned) effects.push(this.#settle(request.key, { type: "timed-out", maybeDelivered: true }));
       effects.push(...this.#next(now, req_id, lane));
     }
     return effects;
   }
 
-  /** The owner has lost interest: settles as `stopped`, unless it has settled before. */
-  abandon(now: Millis, key: RequestKey): readonly RequestEffect[] {
+  /**
+   * The owner has lost interest: settles as `stopped`, unless it has settled before. What is in flight keeps its lane until
+   * its ack has come or is overdue.
+   */
+  abandon(key: RequestKey): readonly RequestEffect[] {
     const req_id = this.#open.get(key);
     if (req_id === undefined) return [];
     const lane = this.#lane(req_id);
     // Where a request is open, one is in flight: this one, or one it waits behind.
-    if (lane.flying!.request.key !== key) {
-      lane.queue = lane.queue.filter((request) => request.key !== key);
-      return [this.#settle(key, { type: "stopped", maybeDelivered: false })];
-    }
-    lane.flying = undefined;
-    lane.owed++;
-    return [this.#settle(key, { type: "stopped", maybeDelivered: true }), ...this.#next(now, req_id, lane)];
+    const flying = lane.flying!;
+    const sent = !flying.abandoned && flying.request.key === key;
+    if (sent) flying.abandoned = true;
+    else lane.queue = lane.queue.filter((request) => request.key !== key);
+    return [this.#settle(key, { type: "stopped", maybeDelivered: sent })];
   }
 
   /** The socket is gone: everything open settles so. What flew may have been delivered, what queued was not. */
   end(type: "connection-lost" | "stopped"): readonly RequestEffect[] {
     const effects: RequestEffect[] = [];
     for (const lane of this.#lanes.values()) {
-      if (lane.flying !== undefined)
+      if (lane.flying?.abandoned === false)
         effects.push(this.#settle(lane.flying.request.key, { type, maybeDelivered: true }));
       for (const { key } of lane.queue) effects.push(this.#settle(key, { type, maybeDelivered: false }));
     }
@@ -192,7 +198,7 @@ export class Requests {
   #launch(now: Millis, lane: Lane, request: Request): RequestEffect {
     const ackAt = now + request.ackMs;
     this.#owing.delete(request.frame.req_id);
-    lane.flying = { request, ackAt };
+    lane.flying = { request, ackAt, abandoned: false };
     this.#wakeAt = Math.min(this.#wakeAt, ackAt);
     return { type: "send", text: request.frame.text };
   }

@@ -232,26 +232,55 @@ describe("Requests", () => {
     submit(requests, 0, "b", "S");
     expect(requests.lanes).toBe(2);
     requests.acknowledge(1, ack("R"));
-    requests.abandon(1, "b");
+    requests.abandon("b");
     expect(requests.lanes).toBe(1);
     requests.acknowledge(2, ack("S"));
     expect(requests.lanes).toBe(0);
   });
 
   describe("abandon", () => {
-    it("settles what flies as stopped and perhaps delivered, owes its ack, and goes on", () => {
+    it("settles what flies as stopped and perhaps delivered, and holds its lane until its ack has come", () => {
       const requests = new Requests();
       submit(requests, 0, "a", "R");
       submit(requests, 0, "b", "R");
-      expect(brief(requests.abandon(1, "a"))).toEqual(["a stopped maybe", "send R b"]);
-      expect(brief(requests.acknowledge(2, ack("R")))).toEqual(["late R 0"]);
+      expect(brief(requests.abandon("a"))).toEqual(["a stopped maybe"]);
+      expect(brief(requests.acknowledge(2, ack("R", 6000)))).toEqual(["late R 6000", "send R b"]);
       expect(brief(requests.acknowledge(3, ack("R")))).toEqual(["b acked"]);
+    });
+
+    it("holds the lane no longer than the ack may take, and then owes it", () => {
+      const requests = new Requests();
+      submit(requests, 0, "a", "R", 10);
+      submit(requests, 0, "b", "R", 10);
+      requests.abandon("a");
+      expect(requests.deadline).toBe(10);
+      expect(brief(requests.tick(9))).toEqual([]);
+      expect(brief(requests.tick(10))).toEqual(["send R b"]);
+      expect(brief(requests.acknowledge(11, ack("R")))).toEqual(["late R 0"]);
+      expect(brief(requests.acknowledge(12, ack("R")))).toEqual(["b acked"]);
+    });
+
+    it("knows a request that has taken the key of an abandoned one from it", () => {
+      const requests = new Requests();
+      submit(requests, 0, "a", "R");
+      requests.abandon("a");
+      submit(requests, 1, "a", "R");
+      expect(brief(requests.abandon("a"))).toEqual(["a stopped never"]);
+      expect(brief(requests.acknowledge(2, ack("R")))).toEqual(["late R 0"]);
+      expect(requests.lanes).toBe(0);
+    });
+
+    it("has nothing left to settle when the socket goes", () => {
+      const requests = new Requests();
+      submit(requests, 0, "a", "R");
+      requests.abandon("a");
+      expect(brief(requests.end("connection-lost"))).toEqual([]);
     });
 
     it("settles what is queued as stopped and never delivered, and never sends it", () => {
       const requests = new Requests();
       for (const key of ["a", "b", "c"]) submit(requests, 0, key, "R");
-      expect(brief(requests.abandon(1, "b"))).toEqual(["b stopped never"]);
+      expect(brief(requests.abandon("b"))).toEqual(["b stopped never"]);
       expect(brief(requests.acknowledge(2, ack("R")))).toEqual(["a acked", "send R c"]);
       expect(requests.size).toBe(1);
     });
@@ -260,8 +289,8 @@ describe("Requests", () => {
       const requests = new Requests();
       submit(requests, 0, "a", "R");
       requests.acknowledge(1, ack("R"));
-      expect(requests.abandon(2, "a")).toEqual([]);
-      expect(requests.abandon(2, "z")).toEqual([]);
+      expect(requests.abandon("a")).toEqual([]);
+      expect(requests.abandon("z")).toEqual([]);
     });
   });
 
@@ -417,11 +446,13 @@ describe("Requests", () => {
     fc.assert(
       fc.property(steps, (history) => {
         const requests = new Requests();
+        const abandoned = -1;
         let now = 0;
         let next = 0;
-        /** What was sent on each lane and has no ack yet; `undefined` once it was given up. */
+        /** What was sent on each lane and has no ack yet; `undefined` once it timed out, `abandoned` while it holds its lane without being waited for. */
         const owed = new Map<string, (number | undefined)[]>();
-        const open = new Map<number, { lane: string; sent: boolean }>();
+        const heldUntil = new Map<string, number>();
+        const open = new Map<number, { lane: string; ackMs: number; sent: boolean }>();
         const sent = new Set<number>();
         const laneOf = (lane: string) => owed.get(lane) ?? owed.set(lane, []).get(lane)!;
         const absorb = (effects: readonly RequestEffect[]) => {
@@ -431,8 +462,12 @@ describe("Requests", () => {
               const request = open.get(key)!;
               expect(request.sent).toBe(false);
               expect(sent.has(key)).toBe(false);
-              expect(laneOf(request.lane).some((flying) => flying !== undefined)).toBe(false);
-              laneOf(request.lane).push(key);
+              const lane = laneOf(request.lane);
+              for (const [at, flying] of lane.entries())
+                if (flying === abandoned && now >= heldUntil.get(request.lane)!) lane[at] = undefined;
+              expect(lane.some((flying) => flying !== undefined)).toBe(false);
+              lane.push(key);
+              heldUntil.set(request.lane, now + request.ackMs);
               request.sent = true;
               sent.add(key);
             }
@@ -447,10 +482,10 @@ describe("Requests", () => {
               if (effect.outcome.type === "acked" || effect.outcome.type === "refused") {
                 expect(at).toBe(0);
                 lane.shift();
-              } else if (at >= 0) lane[at] = undefined;
+              } else if (at >= 0) lane[at] = effect.outcome.type === "stopped" ? abandoned : undefined;
             }
             if (effect.type === "stray") {
-              if (effect.why === "late") expect(laneOf(effect.req_id).shift()).toBeUndefined();
+              if (effect.why === "late") expect([undefined, abandoned]).toContain(laneOf(effect.req_id).shift());
               else expect(laneOf(effect.req_id)).toEqual([]);
             }
           }
@@ -459,7 +494,7 @@ describe("Requests", () => {
           switch (step.do) {
             case "submit": {
               const key = next++;
-              open.set(key, { lane: step.lane, sent: false });
+              open.set(key, { lane: step.lane, ackMs: step.ackMs, sent: false });
               absorb(requests.submit(now, { key, frame: frame(step.lane, String(key)), ackMs: step.ackMs }));
               break;
             }
@@ -470,7 +505,7 @@ describe("Requests", () => {
               break;
             }
             case "abandon":
-              absorb(requests.abandon(now, step.nth));
+              absorb(requests.abandon(step.nth));
               expect(open.has(step.nth)).toBe(false);
               break;
             case "pass":

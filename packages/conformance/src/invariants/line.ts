@@ -91,9 +91,6 @@ export function oneInFlight({ sockets }: Story): Breach | undefined {
       const before = last.get(frame.req_id);
       last.set(frame.req_id, frame);
       if (before === undefined || frame.at - before.at >= ackMs) continue;
-      // A request that was abandoned leaves its lane to the next one.
-      const { outcome, place: settled = Infinity } = before.request?.settled ?? {};
-      if (outcome?.type === "stopped" && settled < frame.place) continue;
       const acked = acks.get(frame.req_id)?.some(({ place }) => place > before.place && place < frame.place) ?? false;
       if (!acked)
         return breach("one-in-flight", frame.at, `${frame.req_id}: a frame was sent while another was in flight`);
