@@ -35,6 +35,8 @@ class Line {
   readonly #waiting = new Map<string, (settled: Settled) => void>();
   readonly #timers = new Set<NodeJS.Timeout>();
   ready = false;
+  /** Whether any ack has come. */
+  heard = false;
   /** Stops listening to it. */
   deaf = false;
 
@@ -183,6 +185,7 @@ class Line {
     const reqId = objectAt(frame, "headers")["req_id"];
     const cmd = frame["cmd"];
     if (typeof cmd === "string") return callback(this, cmd, typeof reqId === "string" ? reqId : "", frame);
+    this.heard = true;
     const settle =
       this.#waiting.get(String(reqId)) ??
       (broken("takes-any-ack-for-its-own") ? [...this.#waiting.values()][0] : undefined);
@@ -300,7 +303,7 @@ function callback(from: Line, cmd: string, reqId: string, frame: Json): void {
     Object.keys(frame).some((member) => !["cmd", "headers", "body"].includes(member))
   )
     return;
-  if (!from.ready && broken("takes-the-first-frame-for-its-ack")) return;
+  if (!from.heard && broken("takes-the-first-frame-for-its-ack")) return;
   if (typeof msgid === "string") {
     if (seen.has(msgid) && !broken("answers-repeats")) return;
     seen.add(msgid);
@@ -462,7 +465,7 @@ async function stream(asked: Asked, count: number, whole?: string): Promise<void
     const settled = await frame(asked.reqId, id, finish, content);
     if (over && !broken("talks-on-after-a-kick")) return;
     // As fast as a model speaks, not as fast as a loop.
-    if (!finish) await pause(150);
+    if (!finish && !broken("does-not-await-acks")) await pause(150);
     if (settled === "no ack" || settled.errcode === 0 || broken("talks-on-after-a-kick")) continue;
     if (settled.errcode === 846609 && !broken("shrugs-at-846609")) return line.drop("not subscribed");
     if (settled.errcode === 846608 && broken("goes-on-after-846608")) continue;
