@@ -138,7 +138,12 @@ class Run {
     this.#wire.endFaults();
     this.#faultsEndAt = at;
     this.#broken = this.#wire.silentlyBroken;
-    if (["kicked", "refused", "stopped"].includes(this.#client.state)) this.#client.start();
+    const seeTo = (): void => {
+      if (["kicked", "refused", "stopped"].includes(this.#client.state)) this.#client.start();
+    };
+    seeTo();
+    // A kick or a refusal that a fault has caused may still have been on its way.
+    agenda.at(at + 5_000, seeTo);
     const askAt = at + recoveryMs + (this.#broken ? noticedMs : 0);
     this.#endAt = askAt + quietMs;
     agenda.at(askAt, () => this.#askOnceMore(true));

@@ -92,5 +92,8 @@ const rare = [
 
 /** Seeds at which the simulator, or its oracle, was found to be wrong; a seed is one schedule as long as drawing stays as it is. */
 function regressions(): readonly number[] {
-  return [282, 683, 2_657, 3_852, 22_588, 30_118, 30_587, 31_005, 32_526, 208_090, 701_640, 1_016_981];
+  return [
+    282, 683, 2_657, 3_852, 22_588, 30_118, 30_587, 31_005, 32_526, 208_090, 239_768, 701_640, 1_016_981, 1_118_182,
+    5_143_929,
+  ];
 }
