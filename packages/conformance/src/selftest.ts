@@ -77,8 +77,15 @@ const judged = async (
     played.findings.filter(({ verdict }) => verdict !== "pass").map(({ id }) => id);
   const lawful = (id: string): boolean => id === fails || entails.includes(id);
   const mistakes = gathered.flatMap(({ harness }) => (harness === undefined ? [] : [`the harness failed: ${harness}`]));
-  if (!gathered.some((played) => played.findings.some(({ id, verdict }) => id === fails && verdict === "fail")))
-    mistakes.push(`${fails} did not fail`);
+  const caught = (played: Played): boolean =>
+    played.findings.some(({ id, verdict }) => id === fails && verdict === "fail");
+  // Where a defect shows in a narrow window, a machine that was busy elsewhere may have passed it by: once more, too.
+  if (!gathered.some(caught)) {
+    const own = gathered.filter(({ played }) => played.checks.includes(fails));
+    const again: Played[] = [];
+    for (const { played } of own) again.push(await playOnce({ played, spawn }, options));
+    if (!again.some(caught)) mistakes.push(`${fails} did not fail, nor when it was repeated`);
+  }
   for (const played of gathered) {
     if (failed(played).every(lawful)) continue;
     // A machine that was busy elsewhere is no mistake of the suite; what fails twice is.
