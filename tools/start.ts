@@ -33,10 +33,11 @@ function options(): { listen: string } {
 const { listen } = options();
 const children: ChildProcess[] = [];
 
-/** The first line that a binary prints with --json; the connector has no page. */
+/** The first line that a binary prints with --json; the connector has neither page nor such an API. */
 interface Ready {
   readonly url: string;
   readonly console: string;
+  readonly api: string;
 }
 
 /** Runs one of the repository's binaries on this very Node, and resolves with the first line it prints. */
@@ -94,6 +95,8 @@ try {
     WECOM_BOT_WS_URL: gateway.url,
     LOG_FORMAT: "pretty",
   });
+  // Whoever is quick with the address would find the bot offline.
+  await fetch(`${gateway.api}/bots/${bot.id}?wait=10000`);
   process.stdout.write(`
 Talk to the echo bot:  ${gateway.console}
 和回声机器人聊天：     ${gateway.console}
