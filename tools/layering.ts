@@ -43,7 +43,8 @@ const ENTRY =
   /^(?:[\w-]+\/src\/(?:(?:main|runtime)(?:\.\w+)?|server|cli|testee|(?:cli|testees)\/.+)|mock-gateway\/src\/(?:index|admin|guard))\.ts$/;
 
 /** The files that adapt a disk, a broker, a cipher, a container to a port of ours: the other half of what may touch a runtime. */
-const ADAPTER = /^[\w-]+\/src\/(?:store\.\w+|media(?:\.\w+)?|testcontainers|tls(?:\.\w+)?|(?:sinks|lease)\/.+)\.ts$/;
+const ADAPTER =
+  /^[\w-]+\/src\/(?:(?:service\/)?(?:store\.\w+|store\.\w+\.worker|media(?:\.\w+)?|clock\.system)|testcontainers|tls(?:\.\w+)?|(?:service\/)?(?:sinks|lease)\/.+)\.ts$/;
 
 /** The files that only gather names: one a package, and one for each runtime where a package differs between them. */
 const INDEX = /^[\w-]+\/src\/index(?:\.\w+)?\.ts$/;
