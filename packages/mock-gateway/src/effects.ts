@@ -17,6 +17,8 @@ export type WorldInput =
   /** A WebSocket was accepted under a fresh number. `origin` is how its client reached us over HTTP. */
   | { type: "opened"; connection: number; origin?: string; address?: string }
   | { type: "received"; connection: number; text: string; binary?: boolean }
+  /** The pong of a WebSocket ping that was to be noted. */
+  | { type: "ponged"; connection: number }
   /** The socket is gone, whoever ended it. */
   | { type: "closed"; connection: number; code?: number; reason?: string }
   | { type: "say"; bot: string; message: UserMessage; call: CallId; waitMs?: Millis }
@@ -48,8 +50,8 @@ export type CutHow = "close" | "reset" | "half-open" | "nat-drop";
 export type WorldEffect =
   /** Without a manner: one text message. */
   | { type: "send"; connection: number; text: string; manner?: Manner }
-  /** A WebSocket ping. */
-  | { type: "ping"; connection: number }
+  /** A WebSocket ping; with `noted`, its pong is to be told as `ponged`. */
+  | { type: "ping"; connection: number; noted?: true }
   | { type: "close"; connection: number; code: number; reason: string }
   | { type: "reset"; connection: number }
   /** Stop reading and writing, leave the socket open; with `reads`, read and throw away. */

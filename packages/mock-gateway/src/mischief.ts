@@ -49,6 +49,8 @@ export const oddTexts = (what: FaultOf<"odd-frame">["what"], text: string, reqId
       });
     case "missing-field":
       return before({ cmd: cmd.message, headers: { req_id: `${reqId}-odd` } });
+    case "gateway-ping":
+      return before({ cmd: cmd.ping, headers: { req_id: `${reqId}-odd` } });
     case "not-json":
       return ["", "{", '{"cmd":"aibot_msg_callback",', text];
     case "null":

@@ -163,6 +163,9 @@ export class Outlet {
           out();
           break;
         }
+        case "ack-bare":
+          this.out(connection, `{"headers":{"req_id":${JSON.stringify(reqId)}}}`, { ...about, fault: id });
+          break;
         case "ack-swap": {
           const held = (): void => {
             this.#ports.clock.cancel(giveUp);

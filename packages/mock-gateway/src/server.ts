@@ -24,6 +24,8 @@ export class ListenError extends Error {
 /** Bytes of the largest frame that is read: a chunk of 512 KB is about 700 KB of base64. */
 const maxFrameBytes = 8 * 1024 * 1024;
 const maxConnections = 20_000;
+/** What a ping carries whose pong is to be noted: a pong repeats it. */
+const notedPing = "noted";
 const maxTimerMs = 2 ** 31 - 1;
 
 interface Line {
@@ -84,6 +86,9 @@ export class Driver {
       if (pong.afterMs === 0) spout.pong(data, pong.masked);
       else setTimeout(() => spout.pong(data, pong.masked), pong.afterMs).unref();
     });
+    ws.on("pong", (data: Buffer) => {
+      if (data.toString() === notedPing) this.run({ type: "ponged", connection: n });
+    });
     ws.on("close", (code, reason) => this.#closed(n, code, reason.toString()));
     // What went wrong is in the close that follows: 1002, 1007, 1009 or 1006.
     ws.on("error", () => undefined);
@@ -121,7 +126,7 @@ export class Driver {
           this.#lines.get(effect.connection)?.spout.send(effect.text, effect.manner);
           break;
         case "ping":
-          this.#lines.get(effect.connection)?.spout.ping();
+          this.#lines.get(effect.connection)?.spout.ping(effect.noted ? notedPing : "");
           break;
         case "close":
           this.#lines.get(effect.connection)?.spout.close(effect.code, effect.reason);

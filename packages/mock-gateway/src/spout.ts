@@ -49,8 +49,8 @@ export class Spout {
   }
 
   /** A control frame; left out while something unusual is on its way. */
-  ping(): void {
-    if (!this.#shut && !this.#busy) this.#ws.ping();
+  ping(data = ""): void {
+    if (!this.#shut && !this.#busy) this.#ws.ping(data);
   }
 
   /** Answers a ping; `masked` as no server may. */

@@ -220,6 +220,11 @@ export class World {
         return this.#opened(input);
       case "received":
         return this.#received(input);
+      case "ponged": {
+        const connection = this.#connections.get(input.connection);
+        if (connection) this.#outlet.note(connection, "pong");
+        return;
+      }
       case "closed":
         return this.#closed(input);
       case "say":
@@ -643,6 +648,9 @@ export class World {
         return this.#cut(n, fault.kind);
       case "close":
         return this.#cut(n, "close", sendable(fault.code ?? 1000));
+      case "ping":
+        this.#effects.push({ type: "ping", connection: n, noted: true });
+        return;
       case "forget":
         this.#leave(connection, "the gateway forgot the subscription");
         if (connection.session.state === "subscribed") connection.session.lost();

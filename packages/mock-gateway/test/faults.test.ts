@@ -67,6 +67,11 @@ const shown: Record<FaultKind, ((spec: string) => void) | "on the wire"> = {
     expect(stray!.headers.req_id).not.toBe(real!.headers.req_id);
     expect(stray).toEqual(fine);
   },
+  "ack-bare": (spec) => {
+    const { line } = ready(spec);
+    const reqId = line.send({ cmd: "ping" });
+    expect(line.fresh()).toEqual([{ headers: { req_id: reqId } }]);
+  },
   errcode: (spec) => {
     const { line, reqId, bench } = ready(spec);
     line.send(stream(reqId, "one"));
@@ -213,6 +218,7 @@ const shown: Record<FaultKind, ((spec: string) => void) | "on the wire"> = {
     const { bench } = ready(spec);
     expect(bench.effects.find(({ type }) => type === "close")).toMatchObject({ code: 1012 });
   },
+  ping: "on the wire",
   pong: "on the wire",
   handshake: "on the wire",
   slow: "on the wire",
@@ -262,6 +268,15 @@ describe("on real sockets", () => {
     expect(await client.closed).toBe(1006);
     const errors = gateway.log().filter(({ text }) => text.startsWith("closed"));
     expect(errors).toHaveLength(1);
+  });
+
+  test("ping: the client's pong is noted in the log", async () => {
+    await using gateway = await start();
+    const client = await Client.subscribe(gateway.url);
+    const pinged = new Promise((resolve) => client.ws.once("ping", resolve));
+    await gateway.addFault(faultTable.ping.example);
+    await pinged;
+    await expect.poll(() => gateway.log().filter(({ text }) => text === "pong")).toHaveLength(1);
   });
 
   test("handshake: refused with a status so often, then accepted; stalled, then accepted", async () => {
@@ -432,6 +447,7 @@ describe("when and how often", () => {
       "unknown-event",
       "missing-field",
       "huge-integer",
+      "gateway-ping",
       "not-json",
       "null",
       "array",
