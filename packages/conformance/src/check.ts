@@ -10,6 +10,7 @@
 import type { LogEntry } from "@openws/mock-gateway";
 import { requirements } from "./requirements.ts";
 import type { Stage } from "./stage.ts";
+import type { Ability } from "./testee.ts";
 
 /** One rule for clients; spec/requirements.yaml explains the members. */
 export interface Requirement {
@@ -38,7 +39,7 @@ export type Verdict = "pass" | "fail" | "flaky" | "untested" | "skipped" | "excu
 /** What one case found about one requirement. */
 export interface Finding {
   readonly id: string;
-  readonly verdict: "pass" | "fail" | "untested";
+  readonly verdict: "pass" | "fail" | "untested" | "skipped";
   /** What was expected and what was seen, with the measured times, also on a pass. */
   readonly message: string;
   /** The lines of the wire log that show it, oldest first. */
@@ -63,8 +64,10 @@ export interface Case {
   readonly title: string;
   /** The ids it judges. */
   readonly checks: readonly string[];
-  /** True where the bot has to keep the echo contract. */
+  /** True where the bot has to keep the echo contract; a testee keeps it as far as its abilities go. */
   readonly contract?: true;
+  /** What only a testee can do or tell: the case is played in that tier alone, and with a testee that declares all of it. */
+  readonly needs?: readonly Ability[];
   /** How the gateway differs from a friendly one, before the client is started. */
   readonly gateway?: (lane: Lane) => Surroundings;
   /** True where the client may end by itself: it was refused, kicked or told to. */
@@ -89,7 +92,7 @@ export interface Lane {
 }
 
 /**
- * The scaled lane tells the client, by environment, to run at a twentieth: 1.5 s between pings, 0.5 s for an ack, 50 ms for
+ * The scaled lane tells the client, by environment or by its testee, to run at a twentieth: 1.5 s between pings, 0.5 s for an ack, 50 ms for
  * the first wait. A twentieth is the least at which the shortest lower bound (10 s after a kick) is still ten times the
  * early tolerance. The real lane tells it nothing.
  */
@@ -101,14 +104,14 @@ export const lanes: Readonly<Record<Lane["name"], Lane>> = {
 /** The client's own durations in production, milliseconds; what the requirements' budgets assume. */
 export const production = { heartbeatMs: 30_000, ackMs: 10_000, backoffBaseMs: 1_000 };
 
-/** What a lane puts into the client's environment. */
-export const laneEnvironment = ({ name, scale }: Lane): Record<string, string> =>
+/** What a client is told of its durations in a lane. */
+export const durationsOf = ({ name, scale }: Lane): { heartbeatMs?: number; ackMs?: number; backoffBaseMs?: number } =>
   name === "real"
     ? {}
     : {
-        WECOM_HEARTBEAT_MS: String(production.heartbeatMs * scale),
-        WECOM_ACK_MS: String(production.ackMs * scale),
-        WECOM_BACKOFF_BASE_MS: String(production.backoffBaseMs * scale),
+        heartbeatMs: production.heartbeatMs * scale,
+        ackMs: production.ackMs * scale,
+        backoffBaseMs: production.backoffBaseMs * scale,
       };
 
 /** How far a measured time may miss its bound, milliseconds of the wall clock in every lane. */

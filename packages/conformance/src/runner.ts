@@ -7,10 +7,9 @@
  */
 import { startGateway, type SomeSwitches } from "@openws/mock-gateway";
 import { timed, type Case, type Finding, type Lane, type Line } from "./check.ts";
-import { botName, ClientEndedError, Stage, UntestedError, type Client } from "./stage.ts";
+import { botName, ClientEndedError, Stage, UndeclaredError, UntestedError, type Spawn } from "./stage.ts";
 
-/** Starts a process of the client with these variables added to its environment. */
-export type Spawn = (env: Readonly<Record<string, string>>) => Client;
+export type { Spawn } from "./stage.ts";
 
 /** A case to play, and with which client. */
 export interface Job {
@@ -124,7 +123,7 @@ export const playAll = async (jobs: readonly Job[], options: PlayOptions): Promi
 /** What became of a check over all cases that judge it. */
 export interface Outcome {
   readonly id: string;
-  readonly verdict: "pass" | "fail" | "flaky" | "untested";
+  readonly verdict: "pass" | "fail" | "flaky" | "untested" | "skipped";
   readonly message: string;
   readonly ms: number;
   readonly evidence: readonly Line[];
@@ -191,13 +190,16 @@ const merge = (outcomes: Map<string, Outcome>, finding: Outcome): void => {
   if (before === undefined || badness[finding.verdict] > badness[before.verdict]) outcomes.set(finding.id, finding);
 };
 
-const badness = { pass: 0, flaky: 1, untested: 2, fail: 3 };
+/** A skipped case says nothing: what another one found about the same counts. */
+const badness = { skipped: 0, pass: 1, flaky: 2, untested: 3, fail: 4 };
 
-/** A case was left by a throw: what it had not judged has failed if the client is to blame, and is untested if not. */
+/** A case was left by a throw: what it had not judged has failed if the client is to blame, and is untested or skipped if not. */
 const leftEarly = (stage: Stage, { checks }: Case, error: unknown): void => {
-  if (!(error instanceof ClientEndedError) && !(error instanceof UntestedError)) throw error;
+  if (!(error instanceof ClientEndedError) && !(error instanceof UntestedError) && !(error instanceof UndeclaredError))
+    throw error;
   for (const id of checks) {
-    if (error instanceof UntestedError) stage.untested(id, error.message);
+    if (error instanceof UndeclaredError) stage.skipped(id, error.message);
+    else if (error instanceof UntestedError) stage.untested(id, error.message);
     else stage.judge(id, false, error.message, stage.wire.all.slice(-6));
   }
 };

@@ -5,20 +5,29 @@
  * disturb another and all can run at once.
  */
 import type { Gateway, Told, UserMessage } from "@openws/mock-gateway";
-import { laneEnvironment, toleranceOf, type Case, type Finding, type Lane, type Line } from "./check.ts";
+import { durationsOf, toleranceOf, type Case, type Finding, type Lane, type Line } from "./check.ts";
+import type { Asked, Prompter } from "./prompter.ts";
+import type { Answer, Given, Op } from "./testee.ts";
 import { Wire, type Frame } from "./wire.ts";
 
-/** The process of a client, as far as a case knows it. */
+/** A client under test, as far as a case knows it: a process, or an object of this one. */
 export interface Client {
+  /** Through which it is told what its application does; none in the observe tier. */
+  readonly prompter?: Prompter;
   /** Set once it has ended. */
   readonly end: { readonly how: string; readonly code: number | null; readonly at: number } | undefined;
   /** Set when it printed more than can be borne. */
   readonly flooded: boolean;
   readonly output: string;
   readonly lastLines: string;
+  /** Asks it to end: by SIGTERM, or by the testee protocol. */
   terminate(): void;
+  /** Ends it and waits until nothing of it is left. */
   stop(graceMs?: number): Promise<unknown>;
 }
+
+/** Starts a client. */
+export type Spawn = (given: Omit<Given, "dir">, played: Case) => Client;
 
 /** Thrown to leave a case: what was not judged yet stays untested, with this as the reason. */
 export class UntestedError extends Error {
@@ -28,6 +37,11 @@ export class UntestedError extends Error {
 /** Thrown when the client ended, or had to be ended, where it should have lived: what was not judged yet has failed. */
 export class ClientEndedError extends Error {
   override readonly name = "ClientEndedError";
+}
+
+/** Thrown to leave a case that asks for what the testee did not declare: what was not judged yet is skipped. */
+export class UndeclaredError extends Error {
+  override readonly name = "UndeclaredError";
 }
 
 /** The bot's display name: in a group every text begins with `@` and this. */
@@ -50,7 +64,7 @@ export class Stage {
   readonly lane: Lane;
   readonly bot: { readonly id: string; readonly secret: string };
   readonly #case: Case;
-  readonly #spawn: (env: Record<string, string>) => Client;
+  readonly #spawn: Spawn;
   readonly #limit: number;
 
   constructor(
@@ -59,7 +73,7 @@ export class Stage {
     lane: Lane,
     bot: { id: string; secret: string },
     limitMs: number,
-    spawn: (env: Record<string, string>) => Client,
+    spawn: Spawn,
   ) {
     this.#case = played;
     this.gateway = gateway;
@@ -70,17 +84,33 @@ export class Stage {
     this.wire = new Wire((after) => gateway.log(after));
   }
 
-  /** Starts a process of the client. */
+  /** Starts the client, or another instance of it. */
   start(): Client {
-    const client = this.#spawn({
-      WECOM_BOT_ID: this.bot.id,
-      WECOM_BOT_SECRET: this.bot.secret,
-      WECOM_BOT_WS_URL: this.gateway.url,
-      WECOM_BOT_NAME: botName,
-      ...laneEnvironment(this.lane),
-    });
+    const client = this.#spawn(
+      {
+        url: this.gateway.url,
+        botId: this.bot.id,
+        secret: this.bot.secret,
+        botName,
+        ...durationsOf(this.lane),
+      },
+      this.#case,
+    );
     this.clients.push(client);
     return client;
+  }
+
+  /** Through which the newest client is told what its application does. Only for cases that say what they need of a testee. */
+  get testee(): Prompter {
+    const prompter = this.clients.at(-1)?.prompter;
+    if (prompter === undefined) throw new TypeError(`${this.#case.name} needs a testee, and does not say so`);
+    return prompter;
+  }
+
+  /** Asks the testee for an operation and waits for the answer; undefined when none comes in time (wall clock). */
+  async ask(op: Op, withinMs: number): Promise<Answer | undefined> {
+    const asked: Asked = this.testee.ask(op);
+    return this.until(() => asked.answer, withinMs);
   }
 
   /** A production duration in this lane. */
@@ -185,6 +215,12 @@ export class Stage {
     });
   }
 
+  /** Writes what was not asked, for this reason. */
+  skipped(id: string, message: string): void {
+    if (!this.findings.some((finding) => finding.id === id))
+      this.findings.push({ id, verdict: "skipped", message, evidence: [] });
+  }
+
   /** Writes what could not be found out. */
   untested(id: string, message: string): void {
     if (!this.findings.some((finding) => finding.id === id))
@@ -211,6 +247,9 @@ export class Stage {
         `the client was ended: it floods, ${floodFrames} frames within ${Math.round(last.at - before.at)} ms`,
       );
     for (const client of this.clients) {
+      const { broke, undeclared } = client.prompter ?? {};
+      if (broke !== undefined) throw new UntestedError(`the testee broke its protocol: ${broke}`);
+      if (undeclared !== undefined) throw new UndeclaredError(`the testee does not declare "${undeclared}"`);
       if (client.flooded) throw new ClientEndedError("the client was ended: it printed more than 64 MiB");
       if (client.end !== undefined && this.#case.mayEnd !== true)
         throw new ClientEndedError(

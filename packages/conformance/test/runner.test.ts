@@ -5,15 +5,16 @@ import { lanes, type Case } from "../src/check.ts";
 import { plainBot } from "../src/cli/self-test.ts";
 import { playOnce, run, type Spawn } from "../src/runner.ts";
 import { canaries, selfTest } from "../src/selftest.ts";
-import { Testee } from "../src/testee.ts";
+import { environmentOf } from "../src/testee.ts";
+import { Process } from "../src/testees/process.ts";
 
 const options = { lane: lanes.scaled, seed: 1, atOnce: 2 };
 
 /** A client that is this program. */
 const program =
   (source: string): Spawn =>
-  (env) =>
-    new Testee({ file: process.execPath, args: ["--input-type=module", "--eval", source] }, env);
+  (given) =>
+    new Process({ file: process.execPath, args: ["--input-type=module", "--eval", source] }, environmentOf(given));
 
 const caseOf = (name: string): Case => cases.find((played) => played.name === name)!;
 const greeting = caseOf("subscribing/subscribes-first");
@@ -21,7 +22,7 @@ const talk = caseOf("frames/bears-binary");
 
 describe.concurrent("a client that", () => {
   it("does not exist has not started", { timeout: 30_000 }, async ({ expect }) => {
-    const spawn: Spawn = (env) => new Testee({ file: "no-such-program-of-anybody", args: [] }, env);
+    const spawn: Spawn = (given) => new Process({ file: "no-such-program-of-anybody", args: [] }, environmentOf(given));
     const { notStarted, outcomes } = await run([greeting, talk], spawn, options);
     expect(notStarted).toContain("opened no connection");
     expect(outcomes).toEqual([]);
@@ -65,7 +66,7 @@ describe("a process", () => {
   it("that ignores SIGTERM is killed, with what it started", { timeout: 20_000 }, async () => {
     const shell =
       "const { spawn } = await import('node:child_process'); const c = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1e6)']); process.on('SIGTERM', () => {}); console.log(c.pid); setInterval(() => {}, 1e6)";
-    const testee = new Testee({ file: process.execPath, args: ["--input-type=module", "--eval", shell] }, {});
+    const testee = new Process({ file: process.execPath, args: ["--input-type=module", "--eval", shell] }, {});
     while (testee.output === "")
       await new Promise<void>((resolve) => {
         setTimeout(resolve, 20);
@@ -92,7 +93,7 @@ describe("a process", () => {
   it("that prints without end is remembered by its beginning and its end", { timeout: 20_000 }, async () => {
     const prints =
       "process.stdout.write('first words\\n'); for (let i = 0; i < 3000; i++) process.stdout.write('x'.repeat(999) + '\\n'); process.stdout.write('last words\\n')";
-    const testee = new Testee({ file: process.execPath, args: ["--input-type=module", "--eval", prints] }, {});
+    const testee = new Process({ file: process.execPath, args: ["--input-type=module", "--eval", prints] }, {});
     await testee.exited;
     await testee.stop();
     expect(testee.output.length).toBeLessThan(600_000);

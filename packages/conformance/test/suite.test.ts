@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import { cases } from "../src/cases.ts";
-import { globMatches, laneEnvironment, lanes, requirementOf, timed } from "../src/check.ts";
+import { durationsOf, globMatches, lanes, requirementOf, timed } from "../src/check.ts";
 import { defects, type DefectRow } from "../src/defects.ts";
 import { requirements } from "../src/requirements.ts";
 import { canaries } from "../src/selftest.ts";
@@ -51,12 +51,8 @@ describe("the cases", () => {
 
 describe("the lanes", () => {
   it("tell the client its durations in the scaled one and nothing in the real one", () => {
-    expect(laneEnvironment(lanes.scaled)).toEqual({
-      WECOM_HEARTBEAT_MS: "1500",
-      WECOM_ACK_MS: "500",
-      WECOM_BACKOFF_BASE_MS: "50",
-    });
-    expect(laneEnvironment(lanes.real)).toEqual({});
+    expect(durationsOf(lanes.scaled)).toEqual({ heartbeatMs: 1_500, ackMs: 500, backoffBaseMs: 50 });
+    expect(durationsOf(lanes.real)).toEqual({});
   });
 
   it("keep every tolerance well below what it is applied to", () => {

@@ -1,6 +1,6 @@
 /** What the sub-commands share with each other as one process: its version, its misuse, and its end. */
 import { readFileSync } from "node:fs";
-import { killAll } from "../testee.ts";
+import { killAll } from "../testees/process.ts";
 
 /** A wrong use of the command line; its message is one sentence. */
 export class UsageError extends Error {

@@ -10,7 +10,8 @@ import { cases } from "../cases.ts";
 import { globMatches, lanes, type Case } from "../check.ts";
 import { exitCode, html, junit, pretty, readExcuses, reportOf, type Report, type Result } from "../report.ts";
 import { run as runCases } from "../runner.ts";
-import { Testee } from "../testee.ts";
+import { environmentOf } from "../testee.ts";
+import { Process } from "../testees/process.ts";
 import { endOnSignal, UsageError, version, whole } from "./process.ts";
 
 /** Shown by `run --help`. */
@@ -80,7 +81,7 @@ export async function run(args: string[]): Promise<number> {
   endOnSignal();
   const began = performance.now();
   let done = 0;
-  const found = await runCases(selected, (env) => new Testee({ file, args: rest }, env), {
+  const found = await runCases(selected, (given) => new Process({ file, args: rest }, environmentOf(given)), {
     lane,
     seed,
     atOnce:

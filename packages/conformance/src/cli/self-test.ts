@@ -9,7 +9,9 @@ import { cases } from "../cases.ts";
 import { globMatches, lanes } from "../check.ts";
 import { run, type Spawn } from "../runner.ts";
 import { canaries, selfTest } from "../selftest.ts";
-import { Testee } from "../testee.ts";
+import { environmentOf } from "../testee.ts";
+import { Process } from "../testees/process.ts";
+import { SpokenTestee } from "../testees/spoken.ts";
 import type { Defect } from "../defects.ts";
 import { endOnSignal, whole } from "./process.ts";
 
@@ -27,19 +29,19 @@ Each broken bot is played its own check and ${canaries.length} others, which it 
 Exit codes: 0 each defect was found and nothing else, 1 not so, 2 wrong usage.
 `;
 
-// Beside the sources it is a .ts, beside what is published a .js, as this file is.
-const bot = fileURLToPath(
-  new URL(`../testees/plain-bot${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url),
-);
+// Beside the sources they are .ts, beside what is published .js, as this file is.
+const program = (name: string): string =>
+  fileURLToPath(new URL(`../testees/${name}${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url));
 
-/** Starts the plain bot with a defect, or correct. */
+/** Starts the plain bot with a defect, or correct: as a bot, or as a testee where the case needs one. */
 export const plainBot =
   (defect: Defect | "none"): Spawn =>
-  (env) =>
-    new Testee(
-      { file: process.execPath, args: [bot] },
-      defect === "none" ? env : { ...env, OPENWS_TESTEE_DEFECT: defect },
-    );
+  (given, { needs }) => {
+    const env: Record<string, string> = defect === "none" ? {} : { OPENWS_TESTEE_DEFECT: defect };
+    return needs === undefined
+      ? new Process({ file: process.execPath, args: [program("plain-bot")], env }, environmentOf(given))
+      : new SpokenTestee({ file: process.execPath, args: [program("plain-testee")], env }, given);
+  };
 
 /** Runs the sub-command. Returns the exit code. */
 export async function selfTestCommand(args: string[]): Promise<number> {
