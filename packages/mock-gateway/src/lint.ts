@@ -13,6 +13,7 @@ import type { BehaviourId } from "./behaviours.ts";
 import { bound, keepNewest } from "./bounded.ts";
 import type { Millis } from "./clock.ts";
 import type { Act, Content, Fields } from "./session.ts";
+import { maskSecret } from "./wirelog.ts";
 
 /** One rule: the requirement it stands for, and what it says. */
 export interface LintRule {
@@ -157,7 +158,7 @@ export interface Seen {
   readonly at: Millis;
   /** Transport clock. */
   readonly now: Millis;
-  /** Secrets masked. */
+  /** As it came, whole. */
   readonly text: string;
   readonly binary: boolean;
   readonly command: string | null;
@@ -179,6 +180,7 @@ interface StreamSeen {
   refusals: number;
 }
 
+/** One connection. Tables, here and of a bot, are made when something is put into them: most never are. */
 interface History {
   readonly openedAt: Millis;
   frames: number;
@@ -188,17 +190,17 @@ interface History {
   /** A command was refused because the subscription is gone: subscribing again is right. */
   lost: boolean;
   pingedAt: Millis | undefined;
-  readonly reqIds: Set<string>;
+  reqIds: Set<string> | undefined;
   /** Frames of a reply that are not acknowledged, by req_id. */
-  readonly unacked: Map<string, number>;
-  readonly found: Map<LintRuleId, number>;
+  unacked: Map<string, number> | undefined;
+  found: Map<LintRuleId, number> | undefined;
 }
 
-/** What is known of a bot beyond one connection. Its tables are made when something is put into them: most never are. */
+/** What is known of a bot beyond one connection. */
 interface BotHistory {
-  refusals: Millis[];
+  refusals: Millis[] | undefined;
   throttledAt: Millis | undefined;
-  kicks: Millis[];
+  kicks: Millis[] | undefined;
   streams: Map<string, StreamSeen> | undefined;
   deadReqIds: Map<string, number> | undefined;
   throttledChats: Map<string, Millis> | undefined;
@@ -211,7 +213,9 @@ const maxOfRule = 20;
 /** As many as may appear: one that is forgotten between two of its frames is made anew for each. */
 const maxBots = 50_000;
 /** Of one connection: a client that makes ids up twice does so soon. */
-const maxReqIds = 500;
+const maxReqIds = 100;
+/** Of a frame in a finding. */
+const maxShown = 2_000;
 
 /** The findings about all clients. */
 export class Lint {
@@ -233,9 +237,9 @@ export class Lint {
       kickedAt: undefined,
       lost: false,
       pingedAt: undefined,
-      reqIds: new Set(),
-      unacked: new Map(),
-      found: new Map(),
+      reqIds: undefined,
+      unacked: undefined,
+      found: undefined,
     });
   }
 
@@ -248,7 +252,7 @@ export class Lint {
     const history = this.#histories.get(connection);
     if (history) history.kickedAt = now;
     const known = this.#bot(bot);
-    known.kicks = [...known.kicks.filter((then) => then > now - 300_000), now];
+    known.kicks = since(now - 300_000, known.kicks, now);
     if (history && known.kicks.length >= 2)
       this.#note(history, "kick-war", { connection, bot, at, text: "" }, `${known.kicks.length} kicks in five minutes`);
   }
@@ -256,7 +260,7 @@ export class Lint {
   /** An ack is on its way. */
   acked(connection: number, reqId: string): void {
     const history = this.#histories.get(connection);
-    if (!history || history.unacked.size === 0) return;
+    if (!history?.unacked || history.unacked.size === 0) return;
     const left = (history.unacked.get(reqId) ?? 0) - 1;
     if (left > 0) history.unacked.set(reqId, left);
     else history.unacked.delete(reqId);
@@ -266,48 +270,47 @@ export class Lint {
   observe(seen: Seen): void {
     const history = this.#histories.get(seen.connection);
     if (!history) return;
-    const find = (rule: LintRuleId, particulars?: string): void => this.#note(history, rule, seen, particulars);
     const { act } = seen;
-    if (seen.binary) find("binary-frame");
-    if (act.type === "ignore") return find("not-json", act.note);
+    if (seen.binary) this.#note(history, "binary-frame", seen);
+    if (act.type === "ignore") return this.#note(history, "not-json", seen, act.note);
     const first = history.frames++ === 0;
-    if (act.reqId === "" || seen.why === "frame.bad-req-id") return find("no-req-id");
-    if (first && act.type !== "subscribe") find("subscribe-not-first", seen.command ?? "no cmd");
+    if (act.reqId === "" || seen.why === "frame.bad-req-id") return this.#note(history, "no-req-id", seen);
+    if (first && act.type !== "subscribe") this.#note(history, "subscribe-not-first", seen, seen.command ?? "no cmd");
 
-    this.#session(history, seen, find);
-    if (ownReqId.has(seen.command ?? "")) {
-      if (history.reqIds.has(act.reqId)) find("req-id-reused", act.reqId);
-      history.reqIds.add(act.reqId);
-      bound(history.reqIds, maxReqIds);
-    }
+    this.#session(history, seen);
+    if (seen.command !== null && ownReqId.has(seen.command)) this.#ownReqId(history, seen, act.reqId);
     const byVerdict = ruleOf(seen);
-    if (byVerdict) find(byVerdict, seen.note);
+    if (byVerdict) this.#note(history, byVerdict, seen, seen.note);
     if (seen.bot === null) return;
     const bot = this.#bot(seen.bot);
-    if ("content" in act) this.#content(bot, seen, act.content, act.reqId, find);
+    if ("content" in act) this.#content(history, bot, seen, act.content, act.reqId);
     if (act.type === "respond") {
-      const flying = history.unacked.get(act.reqId) ?? 0;
-      if (flying > 0) find("two-in-flight", `req_id ${act.reqId}`);
-      history.unacked.set(act.reqId, flying + 1);
+      const flying = history.unacked?.get(act.reqId) ?? 0;
+      if (flying > 0) this.#note(history, "two-in-flight", seen, `req_id ${act.reqId}`);
+      (history.unacked ??= new Map()).set(act.reqId, flying + 1);
     }
-    this.#replies(bot, seen, find);
-    if (act.type === "send") this.#push(bot, seen, act, find);
+    this.#replies(history, bot, seen);
+    if (act.type === "send") this.#push(history, bot, seen, act);
     if (act.type === "upload-init" && act.plan.md5 !== undefined && !/^[0-9a-f]{32}$/.test(act.plan.md5))
-      find("upload-md5", act.plan.md5);
-    if (act.type === "upload-chunk") this.#chunk(bot, seen, act, find);
+      this.#note(history, "upload-md5", seen, act.plan.md5);
+    if (act.type === "upload-chunk") this.#chunk(history, bot, seen, act);
   }
 
-  #session(history: History, { act, now, errcode, why, bot, frame, command }: Seen, find: Find): void {
+  #session(history: History, seen: Seen): void {
+    const { act, now, errcode, why, bot, frame, command } = seen;
     if (act.type === "subscribe") {
-      if (history.subscribe === "ok" && history.kickedAt === undefined && !history.lost) find("subscribe-again");
+      if (history.subscribe === "ok" && history.kickedAt === undefined && !history.lost)
+        this.#note(history, "subscribe-again", seen);
       if (history.frames === 1 && now - history.openedAt > 5_000)
-        find("subscribe-late", `${Math.round(now - history.openedAt)} ms`);
+        this.#note(history, "subscribe-late", seen, `${Math.round(now - history.openedAt)} ms`);
       const known = this.#bot(act.botId);
-      if (known.throttledAt !== undefined && now - known.throttledAt < 30_000) find("retries-throttled");
+      if (known.throttledAt !== undefined && now - known.throttledAt < 30_000)
+        this.#note(history, "retries-throttled", seen);
       known.throttledAt = why === "subscribe.throttled" ? now : undefined;
       if (errcode === 853_000) {
-        known.refusals = [...known.refusals.filter((then) => then > now - 60_000), now];
-        if (known.refusals.length > 7) find("retries-credentials", `${known.refusals.length} in a minute`);
+        known.refusals = since(now - 60_000, known.refusals, now);
+        if (known.refusals.length > 7)
+          this.#note(history, "retries-credentials", seen, `${known.refusals.length} in a minute`);
         if (history.subscribe !== "refused") history.refusedAt = now;
       }
       history.subscribe = errcode === 0 ? "ok" : "refused";
@@ -318,90 +321,96 @@ export class Lint {
       return;
     }
     if (why === "not-subscribed") history.lost = true;
-    if (history.subscribe === "refused" && now - history.refusedAt > 5_000) find("stays-refused");
+    if (history.subscribe === "refused" && now - history.refusedAt > 5_000) this.#note(history, "stays-refused", seen);
     if (history.kickedAt !== undefined) {
-      const since = now - history.kickedAt;
-      if (act.type !== "ping" && since > 1_000) find("sends-when-kicked", command ?? "");
-      if (since > 5_000) find("stays-when-kicked", `${Math.round(since / 1000)} s`);
+      const stayed = now - history.kickedAt;
+      if (act.type !== "ping" && stayed > 1_000) this.#note(history, "sends-when-kicked", seen, command ?? "");
+      if (stayed > 5_000) this.#note(history, "stays-when-kicked", seen, `${Math.round(stayed / 1000)} s`);
     } else if (history.subscribe !== "ok" && act.type !== "ping" && bot === null)
-      find("command-before-ack", command ?? "");
+      this.#note(history, "command-before-ack", seen, command ?? "");
     if (act.type !== "ping") return;
     const body = frame?.["body"];
-    if (typeof body === "object" && body !== null && Object.keys(body).length > 0) find("ping-body");
+    if (typeof body === "object" && body !== null && Object.keys(body).length > 0)
+      this.#note(history, "ping-body", seen);
     if (history.pingedAt !== undefined && history.subscribe === "ok") {
       const apart = now - history.pingedAt;
       // Half a second of grace: timers are late.
-      if (apart < 19_500 || apart > 45_500) find("ping-interval", `${Math.round(apart)} ms apart`);
+      if (apart < 19_500 || apart > 45_500) this.#note(history, "ping-interval", seen, `${Math.round(apart)} ms apart`);
     }
     history.pingedAt = now;
   }
 
-  #replies(bot: BotHistory, { act, errcode, eventtype, now }: Seen, find: Find): void {
-    if (act.type !== "respond" && act.type !== "welcome" && act.type !== "update") return;
-    const { reqId } = act;
-    if (eventtype === "feedback_event") find("answers-feedback");
-    else if (act.type === "respond" && eventtype !== undefined) find("reply-to-event", eventtype);
-    const dead = bot.deadReqIds?.get(reqId);
-    if (dead !== undefined) find("retries-dead-req-id", `after ${dead}`);
-    if (errcode === 846_604 || errcode === 846_605) keepNewest((bot.deadReqIds ??= new Map()), reqId, errcode, 1_000);
-    this.#quota(bot, `reply ${reqId}`, errcode, now, find);
+  /** A req_id that is the client's to choose. */
+  #ownReqId(history: History, seen: Seen, reqId: string): void {
+    const reqIds = (history.reqIds ??= new Set());
+    if (reqIds.has(reqId)) this.#note(history, "req-id-reused", seen, reqId);
+    reqIds.add(reqId);
+    bound(reqIds, maxReqIds);
   }
 
-  #push(
-    bot: BotHistory,
-    { frame, errcode, now, chatKnownOtherwise }: Seen,
-    act: Act & { type: "send" },
-    find: Find,
-  ): void {
+  #replies(history: History, bot: BotHistory, seen: Seen): void {
+    const { act, errcode, eventtype } = seen;
+    if (act.type !== "respond" && act.type !== "welcome" && act.type !== "update") return;
+    const { reqId } = act;
+    if (eventtype === "feedback_event") this.#note(history, "answers-feedback", seen);
+    else if (act.type === "respond" && eventtype !== undefined) this.#note(history, "reply-to-event", seen, eventtype);
+    const dead = bot.deadReqIds?.get(reqId);
+    if (dead !== undefined) this.#note(history, "retries-dead-req-id", seen, `after ${dead}`);
+    if (errcode === 846_604 || errcode === 846_605) keepNewest((bot.deadReqIds ??= new Map()), reqId, errcode, 1_000);
+    this.#quota(history, bot, seen, "reply", reqId);
+  }
+
+  #push(history: History, bot: BotHistory, seen: Seen, act: Act & { type: "send" }): void {
+    const { frame, errcode, chatKnownOtherwise } = seen;
     const { chat_type: chatType } = (frame?.["body"] ?? {}) as Fields;
-    if (chatType !== 1 && chatType !== 2) find("push-no-chat-type");
-    if (bot.refusedChats?.has(act.chatid)) find("retries-bad-chat", act.chatid);
+    if (chatType !== 1 && chatType !== 2) this.#note(history, "push-no-chat-type", seen);
+    if (bot.refusedChats?.has(act.chatid)) this.#note(history, "retries-bad-chat", seen, act.chatid);
     if (errcode === 93_006 || errcode === 93_001) {
       bot.refusedChats ??= new Set();
       bot.refusedChats.add(act.chatid);
       bound(bot.refusedChats, 1_000);
-      if (chatKnownOtherwise) find("push-chatid-altered", act.chatid);
+      if (chatKnownOtherwise) this.#note(history, "push-chatid-altered", seen, act.chatid);
     }
-    this.#quota(bot, `chat ${act.chatid}`, errcode, now, find);
+    this.#quota(history, bot, seen, "chat", act.chatid);
   }
 
-  #quota(bot: BotHistory, chat: string, errcode: number, now: Millis, find: Find): void {
+  #quota(history: History, bot: BotHistory, seen: Seen, kind: "reply" | "chat", id: string): void {
+    const { errcode, now } = seen;
     if (bot.throttledChats === undefined && errcode !== 846_607) return;
+    const chat = `${kind} ${id}`;
     const throttledAt = bot.throttledChats?.get(chat);
     if (throttledAt !== undefined && now - throttledAt < 5_000)
-      find("retries-quota", `${Math.round(now - throttledAt)} ms later`);
+      this.#note(history, "retries-quota", seen, `${Math.round(now - throttledAt)} ms later`);
     if (errcode === 846_607) keepNewest((bot.throttledChats ??= new Map()), chat, now, 1_000);
   }
 
-  #content(bot: BotHistory, seen: Seen, content: Content, reqId: string, find: Find): void {
+  #content(history: History, bot: BotHistory, seen: Seen, content: Content, reqId: string): void {
     if ("content" in content) {
-      if (!content.content.isWellFormed() || content.content.includes("\uFFFD")) find("broken-text");
+      if (!content.content.isWellFormed() || content.content.includes("\uFFFD"))
+        this.#note(history, "broken-text", seen);
       const long = content.content.length * 3 > maxContentBytes && Buffer.byteLength(content.content) > maxContentBytes;
       if (long)
-        find(
+        this.#note(
+          history,
           content.kind === "stream" ? "stream-too-long" : "markdown-too-long",
+          seen,
           `${Buffer.byteLength(content.content)} bytes`,
         );
     }
-    if ("card" in content && content.card && hasTextualNumber(content.card)) find("card-strings");
+    if ("card" in content && content.card && hasTextualNumber(content.card)) this.#note(history, "card-strings", seen);
     if ("feedbackId" in content && content.feedbackId !== undefined && !content.feedbackId.startsWith("trace_"))
-      find("feedback-prefix", content.feedbackId);
-    if (content.kind === "stream") this.#stream(bot, seen, content, reqId, find);
+      this.#note(history, "feedback-prefix", seen, content.feedbackId);
+    if (content.kind === "stream") this.#stream(history, bot, seen, content, reqId);
   }
 
-  #stream(
-    bot: BotHistory,
-    { frame, errcode }: Seen,
-    content: Content & { kind: "stream" },
-    reqId: string,
-    find: Find,
-  ): void {
+  #stream(history: History, bot: BotHistory, seen: Seen, content: Content & { kind: "stream" }, reqId: string): void {
+    const { frame, errcode } = seen;
     const body = (frame?.["body"] ?? {}) as { stream?: { msg_item?: unknown } };
-    if (body.stream?.msg_item !== undefined) find("stream-msg-item");
+    if (body.stream?.msg_item !== undefined) this.#note(history, "stream-msg-item", seen);
     const visible = /[^\s\u200B-\u200D\u2060\uFEFF]/.test(content.content);
-    if (content.finish && !visible) find("stream-invisible");
+    if (content.finish && !visible) this.#note(history, "stream-invisible", seen);
     const before = bot.streams?.get(content.id);
-    if (before && before.reqId !== reqId) find("stream-two-req-ids", `stream ${content.id}`);
+    if (before && before.reqId !== reqId) this.#note(history, "stream-two-req-ids", seen, `stream ${content.id}`);
     if (!before || before.reqId !== reqId) {
       keepNewest(
         (bot.streams ??= new Map()),
@@ -411,35 +420,37 @@ export class Lint {
       );
       return;
     }
-    if (content.feedbackId !== undefined) find("feedback-late");
-    if (before.refusals > 1) find("retries-dead-stream");
+    if (content.feedbackId !== undefined) this.#note(history, "feedback-late", seen);
+    if (before.refusals > 1) this.#note(history, "retries-dead-stream", seen);
     if (errcode === 846_608) before.refusals++;
     if (errcode !== 0) return;
     if (!content.content.startsWith(before.content.trimEnd())) {
       // A placeholder may give way to an answer once; text that shrinks, or breaks again and again, is no whole text.
       before.breaks++;
       if (before.breaks > 1 || content.content.length < before.content.length)
-        find("stream-not-cumulative", `stream ${content.id}`);
+        this.#note(history, "stream-not-cumulative", seen, `stream ${content.id}`);
     }
     before.content = content.content;
   }
 
-  #chunk(bot: BotHistory, { frame, why }: Seen, act: Act & { type: "upload-chunk" }, find: Find): void {
+  #chunk(history: History, bot: BotHistory, seen: Seen, act: Act & { type: "upload-chunk" }): void {
+    const { frame, why } = seen;
     const { chunk_index: index } = (frame?.["body"] ?? {}) as Fields;
-    if (typeof index === "string") find("upload-index-text");
+    if (typeof index === "string") this.#note(history, "upload-index-text", seen);
     const key = `${act.uploadId} ${act.index}`;
     const sends = (bot.chunks?.get(key) ?? 0) + 1;
     keepNewest((bot.chunks ??= new Map()), key, sends, 2_000);
-    if (sends > 3 && why !== "upload.unknown") find("upload-resends", `chunk ${act.index} for the ${sends}th time`);
+    if (sends > 3 && why !== "upload.unknown")
+      this.#note(history, "upload-resends", seen, `chunk ${act.index} for the ${sends}th time`);
   }
 
   #bot(id: string): BotHistory {
     let bot = this.#bots.get(id);
     if (!bot) {
       bot = {
-        refusals: [],
+        refusals: undefined,
         throttledAt: undefined,
-        kicks: [],
+        kicks: undefined,
         streams: undefined,
         deadReqIds: undefined,
         throttledChats: undefined,
@@ -457,18 +468,24 @@ export class Lint {
     seen: Pick<Seen, "connection" | "bot" | "at" | "text">,
     particulars?: string,
   ): void {
-    const times = (history.found.get(rule) ?? 0) + 1;
-    history.found.set(rule, times);
+    const found = (history.found ??= new Map());
+    const times = (found.get(rule) ?? 0) + 1;
+    found.set(rule, times);
     if (times > maxOfRule) return;
     const { requirement, what } = rules[rule];
     const { connection, bot, at, text } = seen;
     const message = particulars === undefined || particulars === "" ? what : `${what} (${particulars})`;
-    this.#findings.push({ rule, requirement, bot, connection, at, message, frame: text.slice(0, 2_000) });
+    const frame = maskSecret(text.slice(0, 2 * maxShown)).slice(0, maxShown);
+    this.#findings.push({ rule, requirement, bot, connection, at, message, frame });
     if (this.#findings.length > maxFindings) this.#findings.splice(0, maxFindings >> 3);
   }
 }
 
-type Find = (rule: LintRuleId, particulars?: string) => void;
+/** The instants that are later than `from`, and one more. */
+const since = (from: Millis, instants: readonly Millis[] | undefined, now: Millis): Millis[] => [
+  ...(instants?.filter((then) => then > from) ?? []),
+  now,
+];
 
 /** Commands whose req_id the client makes up. */
 const ownReqId = new Set<string>([

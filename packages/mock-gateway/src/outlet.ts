@@ -5,6 +5,7 @@
  * an errcode says in behaviours.ts. Nothing leaves on a connection that is gone or silent. Everything that leaves, and
  * everything that came in, is logged here and shown to the lint from here.
  */
+import { cmd } from "@openws/protocol/frames";
 import { behaviours, type BehaviourId } from "./behaviours.ts";
 import type { Chance } from "./chance.ts";
 import type { Appointment, Clock, Millis } from "./clock.ts";
@@ -115,74 +116,72 @@ export class Outlet {
     const text =
       `{"headers":{"req_id":${JSON.stringify(reqId)}},${body ? `"body":${JSON.stringify(body)},` : ""}` +
       `"errcode":${errcode},"errmsg":${errmsg}}`;
-    const send = (): void => {
-      this.#sendAck(asked, text, why, errcode);
-      verdict.sent?.();
-    };
-    if (latencyMs === "now") return send();
-    const at = Math.max(this.#ports.clock.transport + latencyMs, connection.ackAt);
-    if (at <= this.#ports.clock.transport) return send();
+    const now = this.#ports.clock.transport;
+    const at = latencyMs === "now" ? now : Math.max(now + latencyMs, connection.ackAt);
+    if (at <= now) return this.#sendAck(asked, text, verdict, errcode);
     connection.ackAt = at;
-    this.#ports.clock.after(at - this.#ports.clock.transport, send);
+    this.#ports.clock.after(at - now, () => this.#sendAck(asked, text, verdict, errcode));
   }
 
   /** The ack leaves, as far as faults let it. */
-  #sendAck({ connection, reqId, command, entry }: Asked, text: string, verdict: BehaviourId, errcode: number): void {
-    this.#ports.lint?.acked(connection.session.n, reqId);
-    const about = { cmd: null, reqId, verdict, errcode, ...(command === null ? {} : { acks: command }) };
-    const out = (fault?: string): void => {
-      if (!connection.gone) this.out(connection, text, fault === undefined ? about : { ...about, fault });
-    };
+  #sendAck(asked: Asked, text: string, { why, sent }: Verdict, errcode: number): void {
+    const { connection, reqId, command } = asked;
+    const { faults, clock, lint } = this.#ports;
+    lint?.acked(connection.session.n, reqId);
+    const about: About = { cmd: null, reqId, acks: command ?? undefined, verdict: why, errcode };
     const release = connection.heldAck;
     connection.heldAck = undefined;
     const [armed] =
-      this.#ports.faults.size === 0
-        ? none
-        : this.#ports.faults.take(this.#ports.clock.transport, "ack", { bot: connection.session.bot, cmd: command });
-    if (!armed) out();
-    else {
-      const { id, fault } = armed;
-      if (entry) entry.fault = id;
-      switch (fault.kind) {
-        case "ack-drop":
-          break;
-        case "ack-delay":
-          this.#ports.clock.after(fault.ms, () => out(id));
-          break;
-        case "ack-duplicate":
-          out();
-          out(id);
-          break;
-        case "ack-stray": {
-          const stray = this.#ports.chance.id(24);
-          this.out(connection, `{"headers":{"req_id":"${stray}"},"errcode":0,"errmsg":"ok"}`, {
-            cmd: null,
-            reqId: stray,
-            fault: id,
-          });
-          out();
-          break;
-        }
-        case "ack-bare":
-          this.out(connection, `{"headers":{"req_id":${JSON.stringify(reqId)}}}`, { ...about, fault: id });
-          break;
-        case "ack-swap": {
-          const held = (): void => {
-            this.#ports.clock.cancel(giveUp);
-            out(id);
-          };
-          const giveUp = this.#ports.clock.after(maxHeldAckMs, () => {
-            if (connection.heldAck === held) connection.heldAck = undefined;
-            out(id);
-          });
-          connection.heldAck = held;
-          break;
-        }
-        default:
-          out();
-      }
-    }
+      faults.size === 0 ? none : faults.take(clock.transport, "ack", { bot: connection.session.bot, cmd: command });
+    if (armed) this.#sendAckFaultily(asked, text, about, armed);
+    else if (!connection.gone) this.out(connection, text, about);
     release?.();
+    sent?.();
+  }
+
+  #sendAckFaultily({ connection, reqId, entry }: Asked, text: string, about: About, { id, fault }: ArmedFault): void {
+    const out = (cause?: string): void => {
+      if (!connection.gone) this.out(connection, text, cause === undefined ? about : { ...about, fault: cause });
+    };
+    if (entry) entry.fault = id;
+    switch (fault.kind) {
+      case "ack-drop":
+        break;
+      case "ack-delay":
+        this.#ports.clock.after(fault.ms, () => out(id));
+        break;
+      case "ack-duplicate":
+        out();
+        out(id);
+        break;
+      case "ack-stray": {
+        const stray = this.#ports.chance.id(24);
+        this.out(connection, `{"headers":{"req_id":"${stray}"},"errcode":0,"errmsg":"ok"}`, {
+          cmd: null,
+          reqId: stray,
+          fault: id,
+        });
+        out();
+        break;
+      }
+      case "ack-bare":
+        this.out(connection, `{"headers":{"req_id":${JSON.stringify(reqId)}}}`, { ...about, fault: id });
+        break;
+      case "ack-swap": {
+        const held = (): void => {
+          this.#ports.clock.cancel(giveUp);
+          out(id);
+        };
+        const giveUp = this.#ports.clock.after(maxHeldAckMs, () => {
+          if (connection.heldAck === held) connection.heldAck = undefined;
+          out(id);
+        });
+        connection.heldAck = held;
+        break;
+      }
+      default:
+        out();
+    }
   }
 
   /** Shows a frame and what came of it to the lint. */
@@ -194,7 +193,7 @@ export class Outlet {
       bot,
       at: this.#ports.clock.world,
       now: this.#ports.clock.transport,
-      text: maskSecret(text.length > 4_000 ? text.slice(0, 4_000) : text),
+      text,
       binary,
       command,
       frame,
@@ -202,7 +201,7 @@ export class Outlet {
       why,
       errcode,
       note,
-      eventtype: "reqId" in act ? this.#ports.eventtypeOf(act.reqId) : undefined,
+      eventtype: replies.has(command) ? this.#ports.eventtypeOf((act as { reqId: string }).reqId) : undefined,
       chatKnownOtherwise: act.type === "send" && errcode !== 0 && bot !== null && this.#ports.spelt(bot, act.chatid),
     });
   }
@@ -221,11 +220,10 @@ export class Outlet {
     return `${text}, hint: [${this.#ports.chance.digits(19)}], from ip: ${address}, more info at https://open.work.weixin.qq.com/devtool/query?e=${errcode}`;
   }
 
-  out(connection: Connection, text: string, about: Partial<LogEntry>): void {
+  out(connection: Connection, text: string, about: About): void {
     if (connection.silent) return;
     connection.framesOut++;
-    const entry = this.log(connection, "out", text);
-    if (entry) Object.assign(entry, about);
+    const entry = this.log(connection, "out", text, about);
     const effect: WorldEffect = { type: "send", connection: connection.session.n, text };
     if (this.#ports.faults.size > 0) {
       const occasion = { bot: connection.session.bot, cmd: about.acks ?? about.cmd };
@@ -239,14 +237,13 @@ export class Outlet {
 
   /** Logs what happened to a socket. */
   note(connection: Connection, text: string, why?: BehaviourId, fault?: string): void {
-    const entry = this.log(connection, "socket", text);
-    if (entry && why) entry.verdict = why;
-    if (entry && fault !== undefined) entry.fault = fault;
+    this.log(connection, "socket", text, { verdict: why, fault });
   }
 
   /** Logs a text as it crosses the wire, before anything reads it. */
-  log(connection: Connection, dir: LogEntry["dir"], text: string): LogEntry | undefined {
+  log(connection: Connection, dir: LogEntry["dir"], text: string, about: About = nothing): LogEntry | undefined {
     if (!this.#ports.logging) return undefined;
+    // Every member at once, the absent ones too: entries of one shape are made and read fastest.
     const entry: LogEntry = {
       seq: ++this.#ports.counter.seq,
       at: this.#ports.clock.world,
@@ -255,14 +252,24 @@ export class Outlet {
       bot: connection.session.bot ?? null,
       dir,
       text: dir === "in" ? maskSecret(text) : text,
-      cmd: null,
-      reqId: null,
+      cmd: about.cmd ?? null,
+      reqId: about.reqId ?? null,
+      acks: about.acks,
+      verdict: about.verdict,
+      errcode: about.errcode,
+      note: about.note,
+      fault: about.fault,
+      binary: about.binary,
     };
     this.#ports.emit({ type: "log", entry });
     return entry;
   }
 }
 
+/** What is known of a frame besides its text. */
+type About = Partial<LogEntry>;
+
+const nothing: About = {};
 const none: readonly ArmedFault[] = [];
 
 /** Notes in the log what the gateway made of a frame. */
@@ -271,6 +278,9 @@ export const judge = (entry: LogEntry, { why, note }: Verdict, errcode: number):
   if (note !== undefined) entry.note = note;
   if (errcode !== 0) entry.errcode = errcode;
 };
+
+/** Commands under a req_id that is a callback's. */
+const replies = new Set<string | null>([cmd.respond, cmd.welcome, cmd.update, cmd.enterCheck]);
 
 const errcodeSwitches = new Set([
   "lateEventErrcode",

@@ -29,17 +29,17 @@ export interface LogEntry {
   /** The frame's headers.req_id, where it has one. */
   reqId: string | null;
   /** On an ack going out: the cmd it answers. */
-  acks?: string;
+  acks?: string | undefined;
   /** What the gateway made of it: the behaviour that applied. */
-  verdict?: BehaviourId;
+  verdict?: BehaviourId | undefined;
   /** The errcode of an ack, or the one a frame was refused with. */
-  errcode?: number;
+  errcode?: number | undefined;
   /** A remark for people, such as which member was wrong. */
-  note?: string;
+  note?: string | undefined;
   /** The id of the fault that changed, delayed or swallowed it. */
-  fault?: string;
+  fault?: string | undefined;
   /** The frame was binary, not text. */
-  binary?: true;
+  binary?: true | undefined;
 }
 
 /** Hides the secret of a subscribe in a text, whatever the spacing and escapes. */
@@ -60,9 +60,11 @@ export class WireLog {
   dropped = 0;
   readonly #maxEntries: number;
   readonly #maxCharacters: number;
-  #entries: LogEntry[] = [];
-  /** Where the ring's oldest entry is in the array; the array is compacted when half of it is gone. */
+  /** A ring: it grows to its bound once, and then entries take the places of the oldest. */
+  #ring: (LogEntry | undefined)[] = [];
+  /** Where the oldest entry is in the ring, and how many there are. */
   #head = 0;
+  #kept = 0;
   #characters = 0;
   readonly #followers = new Set<(entry: LogEntry) => void>();
 
@@ -72,25 +74,23 @@ export class WireLog {
   }
 
   append(entry: LogEntry): void {
-    this.#entries.push(entry);
+    if (this.#kept === this.#maxEntries) this.#drop();
+    this.#ring[(this.#head + this.#kept) % this.#maxEntries] = entry;
+    this.#kept++;
     this.#characters += entry.text.length;
-    while (this.#entries.length - this.#head > this.#maxEntries || this.#characters > this.#maxCharacters) {
-      if (this.#entries.length - this.#head <= 1) break;
-      this.#characters -= this.#entries[this.#head]!.text.length;
-      this.#head++;
-      this.dropped++;
-    }
-    if (this.#head > 1024 && this.#head * 2 > this.#entries.length) {
-      this.#entries = this.#entries.slice(this.#head);
-      this.#head = 0;
-    }
+    // The newest is kept, however long it is.
+    while (this.#characters > this.#maxCharacters && this.#kept > 1) this.#drop();
     for (const follower of this.#followers) follower(entry);
   }
 
   /** The entries that are kept, oldest first, after `seq` if given. */
   entries(after = 0): LogEntry[] {
-    const kept = this.#entries.slice(this.#head);
-    return after === 0 ? kept : kept.filter((entry) => entry.seq > after);
+    const entries: LogEntry[] = [];
+    for (let nth = 0; nth < this.#kept; nth++) {
+      const entry = this.#ring[(this.#head + nth) % this.#maxEntries]!;
+      if (entry.seq > after) entries.push(entry);
+    }
+    return entries;
   }
 
   /** Calls back for every entry from now on; returns how to stop that. */
@@ -100,9 +100,18 @@ export class WireLog {
   }
 
   clear(): void {
-    this.#entries = [];
+    this.#ring = [];
     this.#head = 0;
+    this.#kept = 0;
     this.#characters = 0;
     this.dropped = 0;
+  }
+
+  #drop(): void {
+    this.#characters -= this.#ring[this.#head]!.text.length;
+    this.#ring[this.#head] = undefined;
+    this.#head = (this.#head + 1) % this.#maxEntries;
+    this.#kept--;
+    this.dropped++;
   }
 }
