@@ -6,8 +6,9 @@
  * (inbox.ts, outbox.ts, delivery.ts) nor how (store.sqlite.ts, store.memory.ts).
  *
  * Invariants: a commit is whole or not at all, durable when its promise resolves, and takes effect in the order in which
- * commits were called; there is one writer, so the numbers of entries are given by it (`nextSeq`) and never come twice;
- * nothing secret is in a record save for `sealed`, which vault.ts has encrypted.
+ * commits were called; a commit that is refused takes with it those that were called before its refusal was known, so that
+ * whoever tries again can keep the order; there is one writer, so the numbers of entries are given by it (`nextSeq`) and
+ * never come twice; nothing secret is in a record save for `sealed`, which vault.ts has encrypted.
  */
 import { OpenwsError } from "@openws/protocol";
 
@@ -95,6 +96,7 @@ export type DeliveryState = "pending" | "delivered" | "dead" | "cancelled";
 
 /** One entry on its way to one webhook (or sink). */
 export interface Delivery {
+  /** As {@link deliveryIdOf} makes it. */
   readonly id: string;
   readonly webhook: string;
   readonly seq: Seq;
@@ -110,6 +112,17 @@ export interface Delivery {
   readonly nextAt: EpochMs;
   readonly createdAt: EpochMs;
   readonly changedAt: EpochMs;
+}
+
+/** The id of the delivery of an entry to a webhook: nothing else can have it, so it is not stored. */
+export function deliveryIdOf(webhook: string, seq: Seq): string {
+  return `dlv_${webhook}_${seq}`;
+}
+
+/** The webhook and the entry of a delivery's id; undefined for what is none. */
+export function deliveryOf(id: string): { readonly webhook: string; readonly seq: Seq } | undefined {
+  const [, webhook, seq] = /^dlv_(.+)_(\d{1,15})$/.exec(id) ?? [];
+  return webhook === undefined ? undefined : { webhook, seq: Number(seq) };
 }
 
 /**
@@ -165,6 +178,8 @@ export interface DeliveryFilter {
 
 /** What retention takes away: settled entries (and their deliveries) that are older, or the oldest beyond a size. */
 export interface Retention {
+  /** Documents whose `expiresAt` is not later go as well. */
+  readonly now: EpochMs;
   readonly before: EpochMs;
   /** Beyond this many bytes the oldest settled entries go, whatever their age. */
   readonly maxBytes?: number | undefined;
@@ -194,10 +209,13 @@ export interface Store {
   deliveries(filter: DeliveryFilter): Promise<Delivery[]>;
   document(collection: Collection, key: string): Promise<StoredDocument | undefined>;
   documents(collection: Collection, page: { after?: string | undefined; limit: number }): Promise<StoredDocument[]>;
-  /** Removes at most `limit` entries, and documents that are over; returns how many. Pending ones stay, whatever their age. */
+  /**
+   * Removes at most `limit` entries with their deliveries, oldest first, and all documents that are over; returns how many
+   * entries. What is `accepted`, `sent` or has a pending delivery stays, whatever its age. Call it until it returns 0.
+   */
   purge(retention: Retention, limit: number): Promise<number>;
   stats(): Promise<StoreStats>;
-  /** Writes a copy that can be opened as a store, while this one is in use. */
+  /** Writes a copy to a new file, which can be opened as a store. This one is in use meanwhile; its commits wait. */
   backup(path: string): Promise<void>;
   close(): Promise<void>;
 }

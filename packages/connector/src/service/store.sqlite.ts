@@ -1,0 +1,492 @@
+/**
+ * The store on SQLite, which is one file and needs no server. Decides the tables, what is a column (what somebody looks
+ * for) and what is JSON (the rest), and which calls go to the disk together. The disk itself is waited for by another
+ * thread (store.sqlite.worker.ts), so a slow sync never holds up a heartbeat.
+ *
+ * Invariants: one batch is at the other thread at a time, and what is called meanwhile makes up the next one: so all
+ * commits that wait share one transaction and one sync; batches are in the order of calls; when a commit is refused, so
+ * are those that wait behind it.
+ */
+import { mkdirSync } from "node:fs";
+import { dirname, extname } from "node:path";
+import { Worker } from "node:worker_threads";
+import {
+  type Change,
+  type Collection,
+  type Delivery,
+  type DeliveryFilter,
+  type Entry,
+  type EntryFilter,
+  type Retention,
+  type Seq,
+  type Store,
+  type StoreStats,
+  type StoredDocument,
+  StoreError,
+  deliveryIdOf,
+  deliveryOf,
+} from "./store.ts";
+import type { Answer, Operation, Refusal, Row, SqliteSetup, Step, Value } from "./store.sqlite.worker.ts";
+
+/** How a database is opened. */
+export interface SqliteOptions {
+  /** How long to wait for another process to let go of it, as at a rolling restart; 5,000. */
+  readonly busyMs?: number | undefined;
+  /** Bytes beyond which the file does not grow: what comes then is refused as `full`. No limit but the disk's. */
+  readonly maxFileBytes?: number | undefined;
+}
+
+/**
+ * Opens the database at `path`, which is made when there is none, with its folder. No other process can open it until
+ * `close`, or this one's end. Rejects with `StoreError`: `locked`, `newer`, `corrupt` or `unwritable`.
+ */
+export async function openSqlite(path: string, options: SqliteOptions = {}): Promise<Store> {
+  try {
+    mkdirSync(dirname(path), { recursive: true });
+  } catch (cause) {
+    throw new StoreError("unwritable", `the folder of the database ${path} cannot be made; see to the rights to it`, {
+      cause,
+    });
+  }
+  const store = new SqliteStore(path, options);
+  await store.opened;
+  return store;
+}
+
+/** Each step from one version of the tables to the next; what was released is never changed. */
+const migrations = [
+  // AUTOINCREMENT remembers the highest number, though its entry is deleted: readers' cursors stand behind it.
+  `CREATE TABLE entry (
+     seq INTEGER PRIMARY KEY AUTOINCREMENT,
+     bot TEXT NOT NULL,
+     direction TEXT NOT NULL,
+     kind TEXT NOT NULL,
+     chat TEXT,
+     user TEXT,
+     msgid TEXT,
+     reply_to INTEGER,
+     state TEXT NOT NULL,
+     at INTEGER NOT NULL,
+     data TEXT NOT NULL,
+     sealed BLOB
+   ) STRICT;
+   CREATE INDEX entry_bot ON entry (bot);
+   CREATE INDEX entry_chat ON entry (chat) WHERE chat IS NOT NULL;
+   CREATE INDEX entry_user ON entry (user) WHERE user IS NOT NULL;
+   CREATE INDEX entry_msgid ON entry (msgid) WHERE msgid IS NOT NULL;
+   CREATE INDEX entry_reply_to ON entry (reply_to) WHERE reply_to IS NOT NULL;
+   CREATE INDEX entry_unsent ON entry (seq) WHERE state IN ('accepted', 'sent');
+   CREATE TABLE delivery (
+     seq INTEGER NOT NULL,
+     webhook TEXT NOT NULL,
+     bot TEXT NOT NULL,
+     lane TEXT NOT NULL,
+     state TEXT NOT NULL,
+     tries INTEGER NOT NULL,
+     attempts TEXT NOT NULL,
+     next_at INTEGER NOT NULL,
+     created_at INTEGER NOT NULL,
+     changed_at INTEGER NOT NULL,
+     PRIMARY KEY (seq, webhook)
+   ) STRICT, WITHOUT ROWID;
+   CREATE INDEX delivery_webhook ON delivery (webhook, seq);
+   CREATE INDEX delivery_pending ON delivery (seq, webhook) WHERE state = 'pending';
+   CREATE INDEX delivery_dead ON delivery (seq, webhook) WHERE state = 'dead';
+   CREATE TABLE document (
+     collection TEXT NOT NULL,
+     key TEXT NOT NULL,
+     value TEXT NOT NULL,
+     expires_at INTEGER,
+     PRIMARY KEY (collection, key)
+   ) STRICT, WITHOUT ROWID;
+   CREATE INDEX document_expires_at ON document (expires_at) WHERE expires_at IS NOT NULL;
+   CREATE TABLE fence (id INTEGER PRIMARY KEY CHECK (id = 1), value INTEGER NOT NULL) STRICT;`,
+];
+
+/** The writes of a commit, by name; the thread has them prepared and is told their places. */
+const writes = {
+  entry: `INSERT INTO entry (seq, bot, direction, kind, chat, user, msgid, reply_to, state, at, data, sealed)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (seq) DO UPDATE SET state = excluded.state, data = excluded.data, sealed = excluded.sealed`,
+  delivery: `INSERT INTO delivery (seq, webhook, bot, lane, state, tries, attempts, next_at, created_at, changed_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (seq, webhook) DO UPDATE SET state = excluded.state, tries = excluded.tries,
+      attempts = excluded.attempts, next_at = excluded.next_at, changed_at = excluded.changed_at`,
+  document: "INSERT OR REPLACE INTO document (collection, key, value, expires_at) VALUES (?, ?, ?, ?)",
+  deleteDocument: "DELETE FROM document WHERE collection = ? AND key = ?",
+  deleteDeliveriesOf: `DELETE FROM delivery WHERE seq IN (SELECT seq FROM entry
+    WHERE (user = ?1 OR (chat = ?1 AND data ->> 'chattype' = 'single')) AND (?2 IS NULL OR bot = ?2))`,
+  deleteEntriesOf: `DELETE FROM entry
+    WHERE (user = ?1 OR (chat = ?1 AND data ->> 'chattype' = 'single')) AND (?2 IS NULL OR bot = ?2)`,
+} as const;
+
+type WriteName = keyof typeof writes;
+
+const places = Object.fromEntries(Object.keys(writes).map((name, at) => [name, at])) as Record<WriteName, number>;
+
+/** An entry that still has to go somewhere, or whose delivery has to. */
+const openEntry = `(state IN ('accepted', 'sent')
+  OR EXISTS (SELECT 1 FROM delivery WHERE delivery.seq = entry.seq AND delivery.state = 'pending'))`;
+
+/** Bytes in use: pages that were given back are not. */
+const usedBytes =
+  "SELECT (page_count - freelist_count) * page_size AS bytes FROM pragma_page_count, pragma_freelist_count, pragma_page_size";
+
+interface Waiting {
+  readonly operation: Operation;
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: StoreError) => void;
+}
+
+class SqliteStore implements Store {
+  readonly opened: Promise<void>;
+  readonly #path: string;
+  readonly #worker: Worker;
+  /** What is at the other thread; undefined while nothing is. The first is the opening. */
+  #away: readonly Waiting[] | undefined;
+  #waiting: Waiting[] = [];
+  /** Why nothing can be asked any more. */
+  #over: StoreError | undefined;
+
+  constructor(path: string, { busyMs = 5_000, maxFileBytes }: SqliteOptions) {
+    this.#path = path;
+    const setup: SqliteSetup = {
+      path,
+      migrations,
+      writes: Object.values(writes),
+      readFence: "SELECT value FROM fence",
+      writeFence: "INSERT OR REPLACE INTO fence (id, value) VALUES (1, ?)",
+      busyMs,
+      maxFileBytes,
+    };
+    // The sources are .ts, the built package is .js: the other thread's file is called as this one is. Flags that name
+    // the process's own source, such as --input-type, are not for it.
+    const file = new URL(`./store.sqlite.worker${extname(import.meta.url)}`, import.meta.url);
+    this.#worker = new Worker(file, { workerData: setup, execArgv: [] });
+    const opening = Promise.withResolvers<unknown>();
+    this.#away = [{ operation: { type: "close" }, resolve: opening.resolve, reject: opening.reject }];
+    this.opened = opening.promise.then(
+      () => undefined,
+      async (error: unknown) => {
+        await this.#worker.terminate();
+        throw error;
+      },
+    );
+    this.#worker.on("message", (answers: readonly Answer[]) => this.#answered(answers));
+    this.#worker.on("error", (error: Error) =>
+      this.#end(
+        new StoreError("failed", `the thread of the database ${path} ended: ${error.message}`, { cause: error }),
+      ),
+    );
+    this.#worker.on("exit", () => this.#end(new StoreError("closed", `the database ${path} is closed`)));
+  }
+
+  async nextSeq(): Promise<Seq> {
+    const [row] = await this.#read("SELECT seq FROM sqlite_sequence WHERE name = 'entry'", []);
+    return Number(row?.["seq"] ?? 0) + 1;
+  }
+
+  async commit(changes: readonly Change[], fence?: number): Promise<void> {
+    await this.#call({ type: "commit", steps: changes.flatMap(stepsOf), fence });
+  }
+
+  async entry(seq: Seq): Promise<Entry | undefined> {
+    const [row] = await this.#read("SELECT * FROM entry WHERE seq = ?", [seq]);
+    return row && entryOf(row);
+  }
+
+  async entryByMsgid(bot: string, msgid: string): Promise<Entry | undefined> {
+    const sql = "SELECT * FROM entry WHERE msgid = ? AND bot = ? AND direction = 'in' ORDER BY seq DESC LIMIT 1";
+    const [row] = await this.#read(sql, [msgid, bot]);
+    return row && entryOf(row);
+  }
+
+  async recentMsgids(bot: string, limit: number): Promise<string[]> {
+    const sql =
+      "SELECT msgid FROM entry WHERE bot = ? AND direction = 'in' AND msgid IS NOT NULL ORDER BY seq DESC LIMIT ?";
+    return (await this.#read(sql, [bot, limit])).map((row) => String(row["msgid"]));
+  }
+
+  async entries(filter: EntryFilter): Promise<Entry[]> {
+    const { sql, values } = entryQuery(filter);
+    return (await this.#read(sql, values)).map(entryOf);
+  }
+
+  async delivery(id: string): Promise<Delivery | undefined> {
+    const of = deliveryOf(id);
+    if (of === undefined) return undefined;
+    const [row] = await this.#read("SELECT * FROM delivery WHERE seq = ? AND webhook = ?", [of.seq, of.webhook]);
+    return row && deliveryOfRow(row);
+  }
+
+  async deliveries(filter: DeliveryFilter): Promise<Delivery[]> {
+    const { sql, values } = deliveryQuery(filter);
+    return (await this.#read(sql, values)).map(deliveryOfRow);
+  }
+
+  async document(collection: Collection, key: string): Promise<StoredDocument | undefined> {
+    const sql = "SELECT key, value, expires_at FROM document WHERE collection = ? AND key = ?";
+    const [row] = await this.#read(sql, [collection, key]);
+    return row && documentOf(row);
+  }
+
+  async documents(
+    collection: Collection,
+    { after = "", limit }: { after?: string | undefined; limit: number },
+  ): Promise<StoredDocument[]> {
+    const sql = "SELECT key, value, expires_at FROM document WHERE collection = ? AND key > ? ORDER BY key LIMIT ?";
+    return (await this.#read(sql, [collection, after, limit])).map(documentOf);
+  }
+
+  async purge({ now, before, maxBytes }: Retention, limit: number): Promise<number> {
+    const surplus = maxBytes === undefined ? 0 : await this.#surplus(maxBytes);
+    // Numbers rise with time, so what is old comes first; without a surplus nothing behind it is looked at.
+    const doomed = await this.#read(
+      `SELECT seq FROM entry WHERE NOT ${openEntry}
+         AND seq < coalesce(?, (SELECT seq FROM entry WHERE at >= ? ORDER BY seq LIMIT 1), 9e15)
+       ORDER BY seq LIMIT ?`,
+      [surplus > 0 ? 9e15 : null, before, surplus > 0 ? Math.min(limit, surplus) : limit],
+    );
+    const seqs = JSON.stringify(doomed.map((row) => row["seq"]));
+    const removed = await this.#call({
+      type: "change",
+      statements: [
+        [`DELETE FROM entry WHERE seq IN (SELECT value FROM json_each(?)) AND NOT ${openEntry}`, seqs],
+        [
+          `DELETE FROM delivery WHERE seq IN (SELECT value FROM json_each(?))
+             AND NOT EXISTS (SELECT 1 FROM entry WHERE entry.seq = delivery.seq)`,
+          seqs,
+        ],
+        ["DELETE FROM document WHERE expires_at <= ?", now],
+      ],
+    });
+    return Number(removed);
+  }
+
+  async stats(): Promise<StoreStats> {
+    const [row] = await this.#read(
+      `SELECT (SELECT count(*) FROM entry) AS entries,
+         (SELECT count(*) FROM delivery WHERE state = 'pending') AS pending,
+         (SELECT count(*) FROM delivery WHERE state = 'dead') AS dead,
+         (SELECT count(*) FROM entry WHERE state IN ('accepted', 'sent')) AS unsent, (${usedBytes}) AS bytes`,
+      [],
+    );
+    return {
+      entries: Number(row?.["entries"]),
+      pendingDeliveries: Number(row?.["pending"]),
+      deadDeliveries: Number(row?.["dead"]),
+      unsentEntries: Number(row?.["unsent"]),
+      bytes: Number(row?.["bytes"]),
+    };
+  }
+
+  async backup(path: string): Promise<void> {
+    await this.#call({ type: "backup", path });
+  }
+
+  async close(): Promise<void> {
+    if (this.#over !== undefined) return;
+    const closed = this.#call({ type: "close" });
+    this.#over = new StoreError("closed", `the database ${this.#path} is closed`);
+    await closed;
+    await this.#worker.terminate();
+  }
+
+  /** How many entries are too many, as far as their average size tells. */
+  async #surplus(maxBytes: number): Promise<number> {
+    const [row] = await this.#read(`SELECT count(*) AS entries, (${usedBytes}) AS bytes FROM entry`, []);
+    const bytes = Number(row?.["bytes"]);
+    return bytes <= maxBytes ? 0 : Math.ceil((1 - maxBytes / bytes) * Number(row?.["entries"]));
+  }
+
+  async #read(sql: string, values: readonly Value[]): Promise<readonly Row[]> {
+    return (await this.#call({ type: "read", sql, values })) as readonly Row[];
+  }
+
+  #call(operation: Operation): Promise<unknown> {
+    if (this.#over !== undefined) return Promise.reject(this.#over);
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ operation, resolve, reject });
+      // All that is called in one turn goes together.
+      if (this.#waiting.length === 1 && this.#away === undefined) queueMicrotask(() => this.#send());
+    });
+  }
+
+  #send(): void {
+    if (this.#away !== undefined || this.#waiting.length === 0) return;
+    const batch = this.#waiting;
+    this.#waiting = [];
+    this.#away = batch;
+    this.#worker.postMessage(batch.map(({ operation }) => operation));
+  }
+
+  #answered(answers: readonly Answer[]): void {
+    const batch = this.#away ?? [];
+    this.#away = undefined;
+    // Whoever waits behind a commit that was refused does not know it yet: going on would change their order.
+    const refused = answers.find((answer, at) => "refused" in answer && batch[at]?.operation.type === "commit");
+    if (refused !== undefined && "refused" in refused) {
+      const behind = this.#waiting.filter(({ operation }) => operation.type === "commit");
+      this.#waiting = this.#waiting.filter(({ operation }) => operation.type !== "commit");
+      for (const { reject } of behind) reject(errorOf(refused.refused));
+    }
+    for (const [at, answer] of answers.entries())
+      if ("refused" in answer) batch[at]?.reject(errorOf(answer.refused));
+      else batch[at]?.resolve(answer.value);
+    this.#send();
+  }
+
+  #end(why: StoreError): void {
+    this.#over ??= why;
+    const asked = [...(this.#away ?? []), ...this.#waiting];
+    this.#away = undefined;
+    this.#waiting = [];
+    for (const { reject } of asked) reject(why);
+  }
+}
+
+function errorOf({ trouble, message }: Refusal): StoreError {
+  return new StoreError(trouble, message);
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Records and rows
+
+function stepsOf(change: Change): Step[] {
+  if ("delete" in change) {
+    if (change.delete === "document") return [[places.deleteDocument, change.collection, change.key]];
+    const whose = [change.userid, change.bot ?? null] as const;
+    return [
+      [places.deleteDeliveriesOf, ...whose],
+      [places.deleteEntriesOf, ...whose],
+    ];
+  }
+  switch (change.put) {
+    case "entry": {
+      const { seq, bot, direction, kind, chat, user, msgid, replyTo, state, at, sealed, ...rest } = change.entry;
+      const data = JSON.stringify({ chattype: chat?.type, ...rest });
+      const looked = [chat?.id ?? null, user ?? null, msgid ?? null, replyTo ?? null] as const;
+      return [[places.entry, seq, bot, direction, kind, ...looked, state, at, data, sealed ?? null]];
+    }
+    case "delivery": {
+      const { seq, webhook, bot, lane, state, tries, attempts, nextAt, createdAt, changedAt } = change.delivery;
+      const said = attempts.length === 0 ? "[]" : JSON.stringify(attempts);
+      return [[places.delivery, seq, webhook, bot, lane, state, tries, said, nextAt, createdAt, changedAt]];
+    }
+    case "document": {
+      const { key, value, expiresAt } = change.document;
+      return [[places.document, change.collection, key, JSON.stringify(value), expiresAt ?? null]];
+    }
+  }
+}
+
+type EntryData = Omit<
+  Entry,
+  "seq" | "bot" | "direction" | "kind" | "chat" | "user" | "msgid" | "replyTo" | "state" | "at" | "sealed"
+> & {
+  readonly chattype?: "single" | "group";
+};
+
+function entryOf(row: Row): Entry {
+  const { chattype, ...data } = JSON.parse(String(row["data"])) as EntryData;
+  const { chat, user, msgid, reply_to, sealed } = row;
+  return {
+    seq: Number(row["seq"]),
+    bot: String(row["bot"]),
+    direction: row["direction"] as Entry["direction"],
+    kind: String(row["kind"]),
+    state: row["state"] as Entry["state"],
+    at: Number(row["at"]),
+    ...(typeof chat === "string" && chattype !== undefined && { chat: { id: chat, type: chattype } }),
+    ...(typeof user === "string" && { user }),
+    ...(typeof msgid === "string" && { msgid }),
+    ...(typeof reply_to === "number" && { replyTo: reply_to }),
+    ...(sealed instanceof Uint8Array && { sealed }),
+    ...data,
+  };
+}
+
+function deliveryOfRow(row: Row): Delivery {
+  const [webhook, seq] = [String(row["webhook"]), Number(row["seq"])];
+  return {
+    id: deliveryIdOf(webhook, seq),
+    webhook,
+    seq,
+    bot: String(row["bot"]),
+    lane: String(row["lane"]),
+    state: row["state"] as Delivery["state"],
+    tries: Number(row["tries"]),
+    attempts: JSON.parse(String(row["attempts"])) as Delivery["attempts"],
+    nextAt: Number(row["next_at"]),
+    createdAt: Number(row["created_at"]),
+    changedAt: Number(row["changed_at"]),
+  };
+}
+
+function documentOf(row: Row): StoredDocument {
+  const { expires_at } = row;
+  const document = { key: String(row["key"]), value: JSON.parse(String(row["value"])) as unknown };
+  return typeof expires_at === "number" ? { ...document, expiresAt: expires_at } : document;
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Questions
+
+interface Query {
+  readonly sql: string;
+  readonly values: Value[];
+}
+
+function entryQuery({ bot, directions, states, kinds, chat, user, replyTo, ...page }: EntryFilter): Query {
+  return query("entry", page, [
+    is("bot", bot),
+    is("chat", chat),
+    is("user", user),
+    is("reply_to", replyTo),
+    oneOf("direction", directions),
+    oneOf("kind", kinds),
+    // The index of what was not sent serves only who asks in its very words.
+    states?.every((state) => state === "accepted" || state === "sent") === true
+      ? { sql: "state IN ('accepted', 'sent')", values: [] }
+      : undefined,
+    oneOf("state", states),
+  ]);
+}
+
+function deliveryQuery({ webhook, seq, states, ...page }: DeliveryFilter): Query {
+  const only = states?.length === 1 ? states[0] : undefined;
+  return query("delivery", page, [
+    is("webhook", webhook),
+    is("seq", seq),
+    // As above.
+    only === "pending" || only === "dead" ? { sql: `state = '${only}'`, values: [] } : oneOf("state", states),
+  ]);
+}
+
+function query(
+  table: "entry" | "delivery",
+  { after, before, order, limit }: Pick<EntryFilter, "after" | "before" | "order" | "limit">,
+  conditions: readonly (Query | undefined)[],
+): Query {
+  const all = [
+    ...conditions,
+    after === undefined ? undefined : { sql: "seq > ?", values: [after] },
+    before === undefined ? undefined : { sql: "seq < ?", values: [before] },
+  ].filter((condition) => condition !== undefined);
+  const where = all.length === 0 ? "" : `WHERE ${all.map(({ sql }) => sql).join(" AND ")}`;
+  const way = order === "descending" ? "DESC" : "ASC";
+  const by = table === "entry" ? `seq ${way}` : `seq ${way}, webhook ${way}`;
+  return {
+    sql: `SELECT * FROM ${table} ${where} ORDER BY ${by} LIMIT ?`,
+    values: [...all.flatMap(({ values }) => values), limit],
+  };
+}
+
+function is(column: string, value: Value | undefined): Query | undefined {
+  return value === undefined ? undefined : { sql: `${column} = ?`, values: [value] };
+}
+
+function oneOf(column: string, values: readonly string[] | undefined): Query | undefined {
+  if (values === undefined) return undefined;
+  return { sql: `${column} IN (SELECT value FROM json_each(?))`, values: [JSON.stringify(values)] };
+}

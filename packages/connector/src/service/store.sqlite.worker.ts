@@ -1,0 +1,250 @@
+/**
+ * The thread in which SQLite is: it may wait for the disk as long as the disk likes. Decides what one transaction is and
+ * which trouble an error of SQLite means. Knows no record of ours: statements and their values come as they are to be run.
+ *
+ * Invariants: a batch of commits is one transaction, and with `synchronous=FULL` one sync; it is answered after that
+ * sync; reads of a batch see its commits.
+ */
+import { existsSync } from "node:fs";
+import { DatabaseSync, type StatementSync } from "node:sqlite";
+import { parentPort, workerData } from "node:worker_threads";
+import type { StoreTrouble } from "./store.ts";
+
+/** What a statement is given and gives. */
+export type Value = string | number | null | Uint8Array;
+
+/** A row of an answer. */
+export type Row = Readonly<Record<string, Value>>;
+
+/** One statement of a commit: its place in `SqliteSetup.writes`, and its values. */
+export type Step = readonly [write: number, ...values: Value[]];
+
+/** What this thread is asked to do. */
+export type Operation =
+  | { readonly type: "commit"; readonly steps: readonly Step[]; readonly fence?: number | undefined }
+  | { readonly type: "read"; readonly sql: string; readonly values: readonly Value[] }
+  /** Statements in one transaction; answers how many rows the first of them changed. */
+  | { readonly type: "change"; readonly statements: readonly (readonly [sql: string, ...values: Value[]])[] }
+  | { readonly type: "backup"; readonly path: string }
+  | { readonly type: "close" };
+
+/** Why something was refused, as it crosses threads. */
+export interface Refusal {
+  readonly trouble: StoreTrouble;
+  readonly message: string;
+}
+
+/** One answer for each operation of a batch, in their order. */
+export type Answer = { readonly value: unknown } | { readonly refused: Refusal };
+
+/** What the thread is started with. */
+export interface SqliteSetup {
+  readonly path: string;
+  /** Each brings the database from the version of its place to the next. */
+  readonly migrations: readonly string[];
+  readonly writes: readonly string[];
+  /** Reads and writes the highest fence that was seen. */
+  readonly readFence: string;
+  readonly writeFence: string;
+  /** How long to wait at the start for another process to let go. */
+  readonly busyMs: number;
+  /** The size beyond which the database refuses to grow, as a full disk would. */
+  readonly maxFileBytes: number | undefined;
+}
+
+const pageBytes = 4_096;
+
+class Database {
+  readonly #path: string;
+  readonly #db: DatabaseSync;
+  readonly #writes: readonly StatementSync[];
+  readonly #reads = new Map<string, StatementSync>();
+  readonly #writeFence: StatementSync;
+  #fence: number;
+
+  constructor({ path, migrations, writes, readFence, writeFence, busyMs, maxFileBytes }: SqliteSetup) {
+    this.#path = path;
+    this.#db = new DatabaseSync(path, { timeout: busyMs });
+    try {
+      // One writer: the lock is held until the process ends, by whatever end, and is not left behind by any.
+      this.#db.exec("PRAGMA locking_mode = EXCLUSIVE");
+      // Only a database without tables can be given it.
+      this.#db.exec("PRAGMA auto_vacuum = INCREMENTAL");
+      this.#db.exec("PRAGMA journal_mode = WAL");
+      this.#db.exec("PRAGMA synchronous = FULL");
+      this.#migrate(migrations);
+      this.#db.exec("PRAGMA journal_size_limit = 67108864");
+      if (maxFileBytes !== undefined)
+        this.#db.exec(`PRAGMA max_page_count = ${Math.max(1, Math.floor(maxFileBytes / pageBytes))}`);
+      this.#writes = writes.map((sql) => this.#db.prepare(sql));
+      this.#writeFence = this.#db.prepare(writeFence);
+      this.#fence = Number(this.#db.prepare(readFence).get()?.["value"] ?? 0);
+    } catch (error) {
+      this.#db.close();
+      throw error;
+    }
+  }
+
+  /** Runs a batch: first its commits, together, then what else it holds. */
+  run(operations: readonly Operation[]): Answer[] {
+    const refused = this.#commit(operations.filter((operation) => operation.type === "commit"));
+    return operations.map((operation) => {
+      if (operation.type === "commit") return refused === undefined ? { value: undefined } : { refused };
+      try {
+        return { value: this.#do(operation) };
+      } catch (error) {
+        return { refused: refusalOf(error, this.#path) };
+      }
+    });
+  }
+
+  /** All of them in one transaction, or none: a commit that is refused takes the others with it. */
+  #commit(commits: readonly Extract<Operation, { type: "commit" }>[]): Refusal | undefined {
+    if (commits.length === 0) return undefined;
+    let fence = this.#fence;
+    try {
+      this.#transact(() => {
+        for (const commit of commits) {
+          if (commit.fence !== undefined && commit.fence < fence)
+            throw new RefusedError("fenced", `another process holds the lease: ${commit.fence} was outrun by ${fence}`);
+          fence = commit.fence ?? fence;
+          for (const [write, ...values] of commit.steps) this.#writes[write]!.run(...values);
+        }
+        if (fence > this.#fence) this.#writeFence.run(fence);
+      });
+    } catch (error) {
+      return refusalOf(error, this.#path);
+    }
+    this.#fence = fence;
+    return undefined;
+  }
+
+  #do(operation: Exclude<Operation, { type: "commit" }>): unknown {
+    switch (operation.type) {
+      case "read":
+        return this.#prepared(operation.sql).all(...operation.values);
+      case "change": {
+        let changed: number | undefined;
+        this.#transact(() => {
+          for (const [sql, ...values] of operation.statements) {
+            const { changes } = this.#prepared(sql).run(...values);
+            changed ??= Number(changes);
+          }
+        });
+        // A few pages at a time go back to the file system; outside of a transaction, or nothing would.
+        this.#prepared("PRAGMA incremental_vacuum(2000)").all();
+        return changed;
+      }
+      case "backup":
+        if (existsSync(operation.path))
+          throw new RefusedError("failed", `a backup is not written over what is there: ${operation.path}`);
+        this.#prepared("VACUUM INTO ?").run(operation.path);
+        return undefined;
+      case "close":
+        this.#db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+        this.#db.close();
+    }
+    return undefined;
+  }
+
+  #transact(work: () => void): void {
+    this.#db.exec("BEGIN IMMEDIATE");
+    try {
+      work();
+      this.#db.exec("COMMIT");
+    } catch (error) {
+      // A full disk has rolled it back already.
+      if (this.#db.isTransaction) this.#db.exec("ROLLBACK");
+      throw error;
+    }
+  }
+
+  #prepared(sql: string): StatementSync {
+    let statement = this.#reads.get(sql);
+    if (statement === undefined) {
+      statement = this.#db.prepare(sql);
+      // Filters make many statements; not without end.
+      if (this.#reads.size >= 200) this.#reads.clear();
+      this.#reads.set(sql, statement);
+    }
+    return statement;
+  }
+
+  #migrate(migrations: readonly string[]): void {
+    const version = Number(this.#db.prepare("PRAGMA user_version").get()?.["user_version"]);
+    if (version > migrations.length)
+      throw new RefusedError(
+        "newer",
+        `the database ${this.#path} was written by a newer version (its format is ${version}, this one knows ${migrations.length}); update, or restore the backup of before`,
+      );
+    for (const [at, migration] of migrations.entries())
+      if (at >= version)
+        this.#transact(() => {
+          this.#db.exec(migration);
+          this.#db.exec(`PRAGMA user_version = ${at + 1}`);
+        });
+    // An exclusive lock is taken with the first write, so without a migration there must be one.
+    this.#transact(() => this.#db.exec(`PRAGMA user_version = ${migrations.length}`));
+  }
+}
+
+/** A refusal of our own, on its way out of a transaction. */
+class RefusedError extends Error {
+  readonly trouble: StoreTrouble;
+
+  constructor(trouble: StoreTrouble, message: string) {
+    super(message);
+    this.name = "RefusedError";
+    this.trouble = trouble;
+  }
+}
+
+/** By SQLite's primary result code (sqlite.org/rescode.html). */
+const troubles: Readonly<Record<number, readonly [StoreTrouble, (path: string) => string]>> = {
+  5: [
+    "locked",
+    (path) => `the database ${path} is in use by another process; stop it, or set OPENWS_DATABASE to another file`,
+  ],
+  6: ["locked", (path) => `the database ${path} is in use; stop what uses it, or set OPENWS_DATABASE to another file`],
+  8: ["unwritable", (path) => `the database ${path} cannot be written; see to the rights of the file and its folder`],
+  10: ["unwritable", (path) => `the disk under the database ${path} fails; see to it`],
+  11: [
+    "corrupt",
+    (path) => `the database ${path} is damaged; put it aside and restore a backup, or begin with a new one`,
+  ],
+  13: [
+    "full",
+    (path) => `there is no room for the database ${path}; free some on its disk, or shorten OPENWS_RETENTION_MS`,
+  ],
+  14: ["unwritable", (path) => `the database ${path} cannot be opened or made; see to its folder and the rights to it`],
+  26: ["corrupt", (path) => `${path} is not a database; set OPENWS_DATABASE to another file, or restore a backup`],
+};
+
+function refusalOf(error: unknown, path: string): Refusal {
+  if (error instanceof RefusedError) return { trouble: error.trouble, message: error.message };
+  const { errcode, message } = error as { errcode?: number; message?: string };
+  const known = troubles[(errcode ?? 0) & 0xff];
+  if (known !== undefined) return { trouble: known[0], message: known[1](path) };
+  return { trouble: "failed", message: `the database ${path} failed: ${message ?? String(error)}` };
+}
+
+/** The database of this thread; the first message out says whether it could be opened. */
+function open(): void {
+  if (parentPort === null) return;
+  const port = parentPort;
+  const setup = workerData as SqliteSetup;
+  let database: Database;
+  try {
+    database = new Database(setup);
+  } catch (error) {
+    port.postMessage([{ refused: refusalOf(error, setup.path) }] satisfies Answer[]);
+    return;
+  }
+  port.on("message", (operations: readonly Operation[]) => {
+    port.postMessage(database.run(operations));
+    if (operations.some(({ type }) => type === "close")) port.close();
+  });
+  port.postMessage([{ value: undefined }] satisfies Answer[]);
+}
+
+open();
