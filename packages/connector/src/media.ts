@@ -318,7 +318,8 @@ async function ask(address: URL, rules: Parameters<typeof download>[3], signal: 
   });
 }
 
-const publicLookup: LookupFunction = (hostname, options, callback) => {
+/** `lookup` that gives public addresses only, and fails with `file-forbidden` where there is none. */
+export const publicLookup: LookupFunction = (hostname, options, callback) => {
   lookup(hostname, { ...options, all: true }, (error, addresses) => {
     if (error !== null) return callback(error, "", 0);
     const allowed = addresses.filter(({ address }) => !isPrivate(address));

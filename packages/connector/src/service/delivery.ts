@@ -1,0 +1,596 @@
+/**
+ * Carries deliveries to webhooks: which one goes now, which waits, when one is tried again and when it is given up.
+ *
+ * Decides order, retries and circuits. Does not know who wants what (webhooks.ts), what a body says (envelope.ts), HTTP
+ * (post.ts) or bots. Invariants: one delivery of a lane is under way at each webhook, and the next begins when it is over;
+ * a delivery is over only when the store says so, so that a process that dies repeats and never forgets; one webhook's
+ * trouble is no other's; memory is bounded, what does not fit stays in the store until its turn comes.
+ */
+import { Breaker } from "./breaker.ts";
+import type { Clock } from "./clock.ts";
+import { type Inline, type OutMessage, readInline } from "./inline.ts";
+import type { Post, PostAnswer } from "./post.ts";
+import type { Attempt, Change, Delivery, Entry, EpochMs, Seq, Store } from "./store.ts";
+import { type Webhook, newDelivery } from "./webhooks.ts";
+
+/** A bubble that an inline stream fills. */
+export interface Bubble {
+  append(text: string): Promise<void>;
+  finish(text?: string): Promise<void>;
+  fail(text: string): Promise<void>;
+}
+
+/** Where inline answers go. Each commits `also` together with what it accepts. */
+export interface Replies {
+  reply(to: Seq, message: OutMessage, also?: readonly Change[]): Promise<unknown>;
+  stream(to: Seq, also?: readonly Change[]): Promise<Bubble>;
+}
+
+/** What is told of deliveries. */
+export type DeliveryEvent =
+  | { readonly type: "attempted"; readonly delivery: Delivery; readonly attempt: Attempt }
+  | { readonly type: "dead"; readonly delivery: Delivery; readonly entry: Entry; readonly why: string }
+  | { readonly type: "circuit"; readonly webhook: string; readonly state: "open" | "closed"; readonly why: string }
+  | { readonly type: "store-refused"; readonly error: unknown };
+
+/** What a dispatcher works with. */
+export interface DispatcherParts {
+  readonly store: Pick<Store, "commit" | "deliveries" | "entry">;
+  readonly clock: Clock;
+  readonly post: Post;
+  readonly webhooks: {
+    get(id: string): Webhook | undefined;
+    all(): readonly Webhook[];
+    onChanged(listener: (webhook: Webhook, removed: boolean) => void): void;
+    disable(id: string, reason: string): Promise<void>;
+  };
+  /** Headers and body of a try. */
+  readonly request: (
+    webhook: Webhook,
+    entry: Entry,
+    delivery: Delivery,
+  ) => Promise<{ headers: Readonly<Record<string, string>>; body: string }>;
+  readonly replies: Replies;
+  /** Whether webhooks made through the API may lead to private addresses. */
+  readonly allowPrivate: boolean;
+  readonly tell: (event: DeliveryEvent) => void;
+  /** Deliveries under way at once to one webhook; 64. */
+  readonly maxInFlight?: number | undefined;
+  /** Deliveries in memory for one webhook; 2,000. The others wait in the store. */
+  readonly maxHeld?: number | undefined;
+  readonly probe?: ((point: "during-delivery") => void) | undefined;
+}
+
+/** The waits before each further try, for receivers that name none; the last one repeats. About five hours in all. */
+export const retryDelaysMs: readonly number[] = [5, 15, 45, 120, 300, 600, 1_200, 2_400, 3_600, 7_200].map(
+  (seconds) => seconds * 1000,
+);
+
+/** A receiver that asks for more patience than this is not obeyed. */
+const maxRetryAfterMs = 24 * 3_600_000;
+/** The tries that a delivery remembers. */
+const keptAttempts = 20;
+/** How soon a store that refused is asked again. */
+const storeRetryMs = 1_000;
+/** A bubble whose source is silent for this long is ended. */
+const streamIdleMs = 120_000;
+
+const brokenOff = "（回答中断 · The answer broke off）";
+
+/** All deliveries of a service. */
+export class Dispatcher {
+  readonly #parts: DispatcherParts;
+  readonly #endpoints = new Map<string, Endpoint>();
+  /** What is still to come of an entry that several webhooks get. */
+  readonly #tallies = new Map<Seq, Tally>();
+  #stopped = false;
+  #idle: (() => void)[] = [];
+
+  constructor(parts: DispatcherParts) {
+    this.#parts = parts;
+    parts.webhooks.onChanged((webhook, removed) => this.#changed(webhook, removed));
+  }
+
+  /** Takes up what the store holds from before. */
+  async start(): Promise<void> {
+    await Promise.all(this.#parts.webhooks.all().map(({ id }) => this.#endpoint(id).load()));
+  }
+
+  /** Takes what was just committed; deliveries of one entry come in one call. */
+  wake(entry: Entry, deliveries: readonly Delivery[]): void {
+    if (this.#stopped) return;
+    if (deliveries.length > 1) this.#tallies.set(entry.seq, { left: deliveries.length, dead: false });
+    for (const delivery of deliveries) this.#endpoint(delivery.webhook).offer({ delivery, entry });
+  }
+
+  /** Sends a dead or delivered delivery once more; resolves when that is stored. Undefined where its entry is gone. */
+  async redrive(delivery: Delivery): Promise<Delivery | undefined> {
+    const entry = await this.#parts.store.entry(delivery.seq);
+    if (entry === undefined) return undefined;
+    const now = this.#parts.clock.now();
+    const again: Delivery = { ...delivery, state: "pending", tries: 0, nextAt: now, changedAt: now };
+    await this.#parts.store.commit([{ put: "delivery", delivery: again }]);
+    if (!this.#stopped) this.#endpoint(delivery.webhook).force({ delivery: again, entry });
+    return again;
+  }
+
+  /** One try of an entry that need not be stored, whatever the webhook wants, outside of every order. */
+  async test(webhook: Webhook, entry: Entry): Promise<Attempt> {
+    const now = this.#parts.clock.now();
+    const delivery = newDelivery(webhook, entry, now);
+    const tried = await this.#try(webhook, { delivery, entry });
+    if (tried.type === "answered") tried.answer.discard();
+    return tried.attempt;
+  }
+
+  /** What is known of a webhook's endpoint. */
+  health(webhook: string): { circuit: Breaker["state"]; held: number; inFlight: number } {
+    return this.#endpoints.get(webhook)?.health ?? { circuit: "closed", held: 0, inFlight: 0 };
+  }
+
+  /** Begins no further try, and resolves when those under way are over. What is left stays in the store. */
+  async drain(): Promise<void> {
+    this.#stopped = true;
+    for (const endpoint of this.#endpoints.values()) endpoint.stop();
+    if (!this.#busy) return;
+    await new Promise<void>((resolve) => {
+      this.#idle.push(resolve);
+    });
+  }
+
+  get #busy(): boolean {
+    return [...this.#endpoints.values()].some(({ health }) => health.inFlight > 0);
+  }
+
+  #endpoint(id: string): Endpoint {
+    let endpoint = this.#endpoints.get(id);
+    if (endpoint === undefined) {
+      const { clock, store, maxInFlight = 64, maxHeld = 2_000, tell } = this.#parts;
+      endpoint = new Endpoint({
+        clock,
+        maxInFlight,
+        maxHeld,
+        page: async (after, limit) => {
+          const deliveries = await store.deliveries({ webhook: id, states: ["pending"], after, limit });
+          const jobs: Job[] = [];
+          for (const delivery of deliveries) {
+            const entry = await store.entry(delivery.seq);
+            if (entry !== undefined) jobs.push({ delivery, entry });
+          }
+          return { jobs, full: deliveries.length === limit };
+        },
+        attempt: (job, breaker) => this.#attempt(id, job, breaker),
+        refused: (error) => tell({ type: "store-refused", error }),
+      });
+      this.#endpoints.set(id, endpoint);
+    }
+    return endpoint;
+  }
+
+  #changed(webhook: Webhook, removed: boolean): void {
+    if (removed) {
+      this.#endpoints.get(webhook.id)?.stop();
+      this.#endpoints.delete(webhook.id);
+    } else if (webhook.enabled && !this.#stopped) {
+      void this.#endpoint(webhook.id).load();
+    }
+  }
+
+  /** Tries a job once and stores what came of it. Resolves with the delivery as it stands then. */
+  async #attempt(id: string, job: Job, breaker: Breaker): Promise<Delivery> {
+    try {
+      const webhook = this.#parts.webhooks.get(id);
+      if (webhook === undefined || !webhook.enabled)
+        return await this.#over(job, "dead", webhook?.disabledReason ?? "the webhook was switched off or removed");
+      const tried = await this.#try(webhook, job);
+      const { attempt } = tried;
+      const delivery = withAttempt(job.delivery, attempt);
+      this.#parts.tell({ type: "attempted", delivery, attempt });
+      this.#judge(id, breaker, tried);
+      const current = { ...job, delivery };
+      if (tried.type === "answered") return await this.#answered(current, tried.answer);
+      if (attempt.status === 410) {
+        const why = "the receiver answered 410: it wants no more deliveries";
+        await this.#parts.webhooks.disable(id, why);
+        return await this.#over(current, "dead", why);
+      }
+      return await this.#failed(webhook, current, attempt.error ?? "it failed", tried.retryAfterMs);
+    } finally {
+      queueMicrotask(() => {
+        if (this.#busy) return;
+        for (const resolve of this.#idle.splice(0)) resolve();
+      });
+    }
+  }
+
+  /** Sends a job and looks at the head of the response. Never rejects. */
+  async #try(webhook: Webhook, { delivery, entry }: Job): Promise<Tried> {
+    const { clock, post, request, allowPrivate, probe } = this.#parts;
+    const at = clock.now();
+    const began = performance.now();
+    const took = (): number => Math.round(performance.now() - began);
+    try {
+      const { headers, body } = await request(webhook, entry, delivery);
+      probe?.("during-delivery");
+      const answer = await post({
+        url: webhook.url,
+        headers: { ...webhook.headers, ...headers },
+        body,
+        timeoutMs: webhook.timeoutMs,
+        allowPrivate: allowPrivate || webhook.source === "config",
+      });
+      const { status } = answer;
+      if (status >= 200 && status < 300) return { type: "answered", answer, attempt: { at, ms: took(), status } };
+      answer.discard();
+      const error =
+        status >= 300 && status < 400
+          ? `the receiver redirected (${status}), and redirects are not followed: change the webhook's URL`
+          : `the receiver answered ${status}`;
+      const retryAfterMs = retryAfterOf(answer.header("retry-after"), clock.now());
+      return { type: "failed", attempt: { at, ms: took(), status, error }, retryAfterMs };
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      return { type: "failed", attempt: { at, ms: took(), error: why }, retryAfterMs: undefined };
+    }
+  }
+
+  /** A 4xx is about the message, or the receiver's mind; all else, and "too many", is about the endpoint. */
+  #judge(webhook: string, breaker: Breaker, { type, attempt: { status, error } }: Tried): void {
+    const before = breaker.state;
+    const blamed = status === undefined || status >= 500 || status === 408 || status === 425 || status === 429;
+    if (type === "failed" && blamed) breaker.failed(this.#parts.clock.now(), this.#parts.clock.random());
+    else breaker.succeeded();
+    const { state } = breaker;
+    if (state === "open" && before === "closed")
+      this.#parts.tell({ type: "circuit", webhook, state, why: error ?? "it keeps failing" });
+    else if (state === "closed" && before !== "closed")
+      this.#parts.tell({ type: "circuit", webhook, state, why: "it answers again" });
+  }
+
+  async #answered(job: Job, answer: PostAnswer): Promise<Delivery> {
+    const said = await readInline(answer);
+    switch (said.type) {
+      case "nothing":
+        return this.#over(job, "delivered");
+      case "unreadable":
+        return this.#over({ ...job, delivery: withNote(job.delivery, said.why) }, "delivered");
+      case "reply": {
+        const { delivery, changes } = await this.#ending(job, "delivered");
+        // With the answer accepted the delivery is over, or neither is.
+        await this.#store(() => this.#parts.replies.reply(job.entry.seq, said.message, changes));
+        return delivery;
+      }
+      case "stream":
+        return this.#streamed(job, said, answer);
+    }
+  }
+
+  /** From the first delta on the user reads it: whatever happens then, the delivery was taken and is not tried again. */
+  async #streamed(job: Job, { deltas }: Extract<Inline, { type: "stream" }>, answer: PostAnswer): Promise<Delivery> {
+    const source = deltas[Symbol.asyncIterator]();
+    let bubble: Bubble | undefined;
+    let ended: Delivery | undefined;
+    try {
+      for (;;) {
+        const next = await this.#within(streamIdleMs, source.next());
+        if (next.done === true) break;
+        if (next.value === "") continue;
+        if (bubble === undefined) {
+          const { delivery, changes } = await this.#ending(job, "delivered");
+          bubble = await this.#store(() => this.#parts.replies.stream(job.entry.seq, changes));
+          ended = delivery;
+        }
+        await bubble.append(next.value);
+      }
+    } catch (error) {
+      answer.discard();
+      const why = `its answer broke off: ${error instanceof Error ? error.message : String(error)}`;
+      if (bubble === undefined || ended === undefined) {
+        const webhook = this.#parts.webhooks.get(job.delivery.webhook);
+        const noted = withNote(job.delivery, why);
+        return webhook === undefined
+          ? this.#over({ ...job, delivery: noted }, "dead", why)
+          : this.#failed(webhook, { ...job, delivery: noted }, why, undefined);
+      }
+      await bubble.fail(brokenOff);
+      return withNote(ended, why);
+    }
+    if (bubble === undefined || ended === undefined) return this.#over(job, "delivered");
+    await bubble.finish();
+    return ended;
+  }
+
+  async #failed(webhook: Webhook, job: Job, why: string, retryAfterMs: number | undefined): Promise<Delivery> {
+    const { delivery } = job;
+    if (delivery.tries > webhook.retryCount) return this.#over(job, "dead", why);
+    const { clock, store } = this.#parts;
+    const delayMs = retryDelaysMs[Math.min(delivery.tries, retryDelaysMs.length) - 1] ?? 0;
+    const waitMs = Math.max(delayMs * (1 + 0.2 * clock.random()), Math.min(retryAfterMs ?? 0, maxRetryAfterMs));
+    const now = clock.now();
+    const waiting: Delivery = { ...delivery, nextAt: now + Math.round(waitMs), changedAt: now };
+    await this.#store(() => store.commit([{ put: "delivery", delivery: waiting }]));
+    return waiting;
+  }
+
+  async #over(job: Job, state: "delivered" | "dead", why?: string): Promise<Delivery> {
+    const { delivery, changes } = await this.#ending(job, state, why);
+    await this.#store(() => this.#parts.store.commit(changes));
+    if (state === "dead") this.#parts.tell({ type: "dead", delivery, entry: job.entry, why: why ?? "it was given up" });
+    return delivery;
+  }
+
+  /** The changes that end a delivery, and its entry where this was the last one it waited for. */
+  async #ending(
+    { delivery, entry }: Job,
+    state: "delivered" | "dead",
+    why?: string,
+  ): Promise<{ delivery: Delivery; changes: Change[] }> {
+    const now = this.#parts.clock.now();
+    const ended: Delivery = { ...delivery, state, changedAt: now };
+    const changes: Change[] = [{ put: "delivery", delivery: ended }];
+    const tally = await this.#tally(delivery);
+    tally.left--;
+    tally.dead ||= state === "dead";
+    if (tally.left <= 0) {
+      this.#tallies.delete(entry.seq);
+      // What goes out or happens to a bot has a state of its own.
+      if (entry.direction === "in")
+        changes.push({
+          put: "entry",
+          entry: {
+            ...entry,
+            state: tally.dead ? "dead" : "delivered",
+            reason: tally.dead ? (why ?? "a webhook did not take it") : undefined,
+            changedAt: now,
+          },
+        });
+    }
+    return { delivery: ended, changes };
+  }
+
+  async #tally({ id, seq }: Delivery): Promise<Tally> {
+    const known = this.#tallies.get(seq);
+    if (known !== undefined) return known;
+    if (this.#parts.webhooks.all().length < 2) return { left: 1, dead: false };
+    const others = (await this.#parts.store.deliveries({ seq, limit: 1_000 })).filter((other) => other.id !== id);
+    // Somebody may have looked meanwhile, and counted down already.
+    const meanwhile = this.#tallies.get(seq);
+    if (meanwhile !== undefined) return meanwhile;
+    const tally = {
+      left: 1 + others.filter(({ state }) => state === "pending").length,
+      dead: others.some(({ state }) => state === "dead"),
+    };
+    if (tally.left > 1) this.#tallies.set(seq, tally);
+    return tally;
+  }
+
+  /** A store that refuses has not stored it: the lane waits, and asks again until it does or the process ends. */
+  async #store<Result>(write: () => Promise<Result>): Promise<Result> {
+    for (;;) {
+      try {
+        return await write();
+      } catch (error) {
+        if (this.#stopped) throw error;
+        this.#parts.tell({ type: "store-refused", error });
+        await new Promise<void>((resolve) => {
+          this.#parts.clock.wakeAt(this.#parts.clock.now() + storeRetryMs, resolve);
+        });
+      }
+    }
+  }
+
+  async #within<Value>(ms: number, promise: Promise<Value>): Promise<Value> {
+    const { clock } = this.#parts;
+    let cancel = (): void => undefined;
+    const late = new Promise<never>((_, reject) => {
+      cancel = clock.wakeAt(clock.now() + ms, () => reject(new Error(`nothing came for ${ms / 1000} s`)));
+    });
+    try {
+      return await Promise.race([promise, late]);
+    } finally {
+      cancel();
+    }
+  }
+}
+
+interface Job {
+  readonly delivery: Delivery;
+  readonly entry: Entry;
+}
+
+interface Tally {
+  left: number;
+  dead: boolean;
+}
+
+type Tried =
+  | { readonly type: "answered"; readonly answer: PostAnswer; readonly attempt: Attempt }
+  | { readonly type: "failed"; readonly attempt: Attempt; readonly retryAfterMs: number | undefined };
+
+interface EndpointParts {
+  readonly clock: Clock;
+  readonly maxInFlight: number;
+  readonly maxHeld: number;
+  readonly page: (after: Seq | undefined, limit: number) => Promise<{ jobs: Job[]; full: boolean }>;
+  readonly attempt: (job: Job, breaker: Breaker) => Promise<Delivery>;
+  readonly refused: (error: unknown) => void;
+}
+
+/** What goes one after the other: the deliveries of one chat. The head is under way, may go, or waits for its instant. */
+interface Lane {
+  readonly queue: Job[];
+  state: "ready" | "under-way" | "waiting";
+  cancel: () => void;
+}
+
+/** The lanes to one webhook. */
+class Endpoint {
+  readonly #parts: EndpointParts;
+  readonly #breaker = new Breaker();
+  readonly #lanes = new Map<string, Lane>();
+  readonly #ready: string[] = [];
+  /** Ids of what is in memory: what the store is asked for may be here already. */
+  readonly #held = new Set<string>();
+  #inFlight = 0;
+  /** The greatest number that is, or was, in memory. */
+  #through: Seq | undefined;
+  /** There is more in the store than in memory. */
+  #behind = false;
+  /** Something was left to the store since it was read last. */
+  #missed = false;
+  #loading = false;
+  #stopped = false;
+  #cancelRest = noop;
+
+  constructor(parts: EndpointParts) {
+    this.#parts = parts;
+  }
+
+  get health(): { circuit: Breaker["state"]; held: number; inFlight: number } {
+    return { circuit: this.#breaker.state, held: this.#held.size, inFlight: this.#inFlight };
+  }
+
+  /** Takes a new job, or leaves it to the store where memory is full. */
+  offer(job: Job): void {
+    if (this.#behind || this.#held.size >= this.#parts.maxHeld) {
+      this.#behind = true;
+      this.#missed = true;
+      return;
+    }
+    this.#through = job.delivery.seq;
+    this.force(job);
+    this.#pump();
+  }
+
+  /** Takes a job whatever its number. */
+  force(job: Job): void {
+    const { id, lane: name } = job.delivery;
+    if (this.#stopped || this.#held.has(id)) return;
+    this.#held.add(id);
+    const lane = this.#lanes.get(name);
+    if (lane === undefined) {
+      this.#lanes.set(name, { queue: [job], state: "ready", cancel: noop });
+      this.#await(name);
+    } else lane.queue.push(job);
+    this.#pump();
+  }
+
+  /** Reads what the store holds beyond what is in memory. */
+  async load(): Promise<void> {
+    if (this.#loading || this.#stopped) return;
+    this.#loading = true;
+    // What is offered while the store is read is left to it, so that the order stays.
+    this.#behind = true;
+    try {
+      while (!this.#stopped && this.#held.size < this.#parts.maxHeld) {
+        this.#missed = false;
+        const limit = Math.min(this.#parts.maxHeld - this.#held.size, 500);
+        const { jobs, full } = await this.#parts.page(this.#through, limit);
+        for (const job of jobs) {
+          this.#through = Math.max(this.#through ?? 0, job.delivery.seq);
+          this.force(job);
+        }
+        if (!full && !this.#missed) {
+          this.#behind = false;
+          break;
+        }
+      }
+    } catch (error) {
+      this.#parts.refused(error);
+      this.#parts.clock.wakeAt(this.#parts.clock.now() + storeRetryMs, () => void this.load());
+    } finally {
+      this.#loading = false;
+    }
+    this.#pump();
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#cancelRest();
+    for (const lane of this.#lanes.values()) lane.cancel();
+    this.#ready.length = 0;
+  }
+
+  #pump(): void {
+    while (!this.#stopped && this.#ready.length > 0 && this.#inFlight < this.#parts.maxInFlight) {
+      if (!this.#breaker.admit(this.#parts.clock.now())) {
+        this.#rest();
+        return;
+      }
+      const name = this.#ready.shift()!;
+      void this.#run(name, this.#lanes.get(name)!);
+    }
+    if (this.#behind && this.#held.size <= this.#parts.maxHeld / 2) void this.load();
+  }
+
+  /** The circuit is open: the next try is let through when its rest is over. */
+  #rest(): void {
+    const { until } = this.#breaker;
+    if (until === undefined) return;
+    this.#cancelRest();
+    this.#cancelRest = this.#parts.clock.wakeAt(until, () => this.#pump());
+  }
+
+  async #run(name: string, lane: Lane): Promise<void> {
+    lane.state = "under-way";
+    this.#inFlight++;
+    const job = lane.queue[0]!;
+    let delivery: Delivery | undefined;
+    try {
+      delivery = await this.#parts.attempt(job, this.#breaker);
+    } catch (error) {
+      // Only where the store refuses until the end: the job stays what it was there.
+      this.#parts.refused(error);
+    }
+    this.#inFlight--;
+    if (delivery?.state === "pending") lane.queue[0] = { ...job, delivery };
+    else {
+      lane.queue.shift();
+      this.#held.delete(job.delivery.id);
+    }
+    if (lane.queue.length === 0) this.#lanes.delete(name);
+    else this.#await(name);
+    this.#pump();
+  }
+
+  /** The lane's head goes when its instant has come. */
+  #await(name: string): void {
+    const lane = this.#lanes.get(name)!;
+    const { nextAt } = lane.queue[0]!.delivery;
+    const { clock } = this.#parts;
+    if (nextAt <= clock.now()) {
+      lane.state = "ready";
+      this.#ready.push(name);
+      return;
+    }
+    lane.state = "waiting";
+    lane.cancel = clock.wakeAt(nextAt, () => {
+      if (this.#stopped || lane.state !== "waiting") return;
+      this.#await(name);
+      this.#pump();
+    });
+  }
+}
+
+const noop = (): void => undefined;
+
+function withAttempt(delivery: Delivery, attempt: Attempt): Delivery {
+  const attempts = [...delivery.attempts, attempt].slice(-keptAttempts);
+  return { ...delivery, tries: delivery.tries + 1, attempts };
+}
+
+/** Adds a sentence to the last attempt. */
+function withNote(delivery: Delivery, error: string): Delivery {
+  const last = delivery.attempts.at(-1);
+  return last === undefined
+    ? delivery
+    : { ...delivery, attempts: [...delivery.attempts.slice(0, -1), { ...last, error }] };
+}
+
+/** Seconds, or an HTTP date. */
+function retryAfterOf(header: string | undefined, now: EpochMs): number | undefined {
+  if (header === undefined) return undefined;
+  if (/^\d{1,9}$/.test(header.trim())) return Number(header) * 1000;
+  const at = Date.parse(header);
+  return Number.isNaN(at) ? undefined : Math.max(0, at - now);
+}

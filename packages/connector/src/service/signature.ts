@@ -1,0 +1,158 @@
+/**
+ * How a webhook proves where it comes from, and how its receiver checks it: both header families over the raw body.
+ *
+ * `X-Webhook-Signature` is the lower-case hex HMAC-SHA256 of `timestamp + ":" + body` under the secret as it is written;
+ * `webhook-signature` is that of Standard Webhooks (standardwebhooks.com, version 1): base64 over `id.timestamp.body`, under
+ * the bytes that a `whsec_` secret encodes, or the secret's own bytes where it has no such prefix.
+ *
+ * Decides nothing about requests. Runs wherever there is WebCrypto. Invariant: signatures are compared in constant time.
+ */
+import { OpenwsError } from "@openws/protocol";
+
+/** The headers of one delivery, by name. */
+export interface SignedHeaders {
+  readonly "webhook-id": string;
+  /** Unix seconds. */
+  readonly "webhook-timestamp": string;
+  /** One `v1,<base64>` for each secret, newest first, with spaces between. */
+  readonly "webhook-signature": string;
+  readonly "x-webhook-timestamp": string;
+  /** Hex, under the newest secret. */
+  readonly "x-webhook-signature": string;
+  /** Hex, under the secret that is being replaced, while it is. */
+  readonly "x-webhook-signature-previous"?: string;
+}
+
+const encoder = new TextEncoder();
+
+/** Keys by secret: importing one costs more than signing. Secrets are few; both forms of a secret are kept. */
+const keys = new Map<string, ReturnType<typeof importKey>>();
+const rememberedKeys = 1_000;
+
+/**
+ * Signs a body. `id` must stay the same over all tries of a delivery, and `timestamp` (Unix seconds) is that of the try.
+ * `secrets` are one, or two while rotating, newest first.
+ */
+export async function signatures(
+  secrets: readonly string[],
+  { id, timestamp, body }: { id: string; timestamp: number; body: string },
+): Promise<SignedHeaders> {
+  const seconds = String(timestamp);
+  const standard = secrets.map(async (secret) => {
+    const mac = await hmac("standard", secret, `${id}.${seconds}.${body}`);
+    return `v1,${base64(mac)}`;
+  });
+  const plain = secrets.map(async (secret) => hex(await hmac("plain", secret, `${seconds}:${body}`)));
+  const [newest = "", previous] = await Promise.all(plain);
+  return {
+    "webhook-id": id,
+    "webhook-timestamp": seconds,
+    "webhook-signature": (await Promise.all(standard)).join(" "),
+    "x-webhook-timestamp": seconds,
+    "x-webhook-signature": newest,
+    ...(previous === undefined ? {} : { "x-webhook-signature-previous": previous }),
+  };
+}
+
+/** What `verifyWebhook` needs to know. */
+export interface VerifyOptions {
+  /** The webhook's secret; several while it is being rotated. */
+  readonly secret: string | readonly string[];
+  /** The raw body, byte for byte as it came: parsing and stringifying it again changes it. */
+  readonly body: string | Uint8Array;
+  /** The request's headers: a `Headers`, or an object as Node and Express have it. */
+  readonly headers: Headers | Readonly<Record<string, string | readonly string[] | undefined>>;
+  /** How far the request's time may be from now; 300,000, five minutes. */
+  readonly toleranceMs?: number | undefined;
+  /** Milliseconds since 1970; `Date.now()`. */
+  readonly now?: number | undefined;
+}
+
+/** A delivery is not from who it says, or too old. A receiver answers 401. */
+export class WebhookVerificationError extends OpenwsError {
+  constructor(message: string) {
+    super("webhook-unverified", message);
+    this.name = "WebhookVerificationError";
+  }
+}
+
+/**
+ * Checks a delivery and returns its parsed body. Takes whichever header family is there, Standard Webhooks first.
+ * Rejects with `WebhookVerificationError` (answer 401) or, where a proven body is no JSON, with `SyntaxError` (answer 400).
+ * Deliveries come at least once: remember `msgId`, and answer 200 to one that is known.
+ */
+export async function verifyWebhook(options: VerifyOptions): Promise<unknown> {
+  const { headers, toleranceMs = 300_000, now = Date.now() } = options;
+  const body = typeof options.body === "string" ? options.body : new TextDecoder().decode(options.body);
+  const secrets = typeof options.secret === "string" ? [options.secret] : options.secret;
+  const header = (name: string): string | undefined => headerOf(headers, name);
+
+  const [id, signed] = [header("webhook-id"), header("webhook-signature")];
+  const standard = id !== undefined && signed !== undefined;
+  const timestamp = header(standard ? "webhook-timestamp" : "x-webhook-timestamp");
+  const given = standard
+    ? signed.split(" ").flatMap((each) => (each.startsWith("v1,") ? [each.slice(3)] : []))
+    : [header("x-webhook-signature"), header("x-webhook-signature-previous")].flatMap((each) => each ?? []);
+  if (timestamp === undefined || given.length === 0)
+    throw new WebhookVerificationError(
+      "the request carries no signature: webhook-id, webhook-timestamp and webhook-signature, or X-Webhook-Timestamp and X-Webhook-Signature",
+    );
+  if (!/^\d{1,12}$/.test(timestamp) || Math.abs(Number(timestamp) * 1000 - now) > toleranceMs)
+    throw new WebhookVerificationError(
+      `the request's time is more than ${toleranceMs / 1000} s from this machine's: it was repeated, or a clock is wrong`,
+    );
+  for (const secret of secrets) {
+    const [family, text] = standard
+      ? (["standard", `${id}.${timestamp}.${body}`] as const)
+      : (["plain", `${timestamp}:${body}`] as const);
+    const mac = await hmac(family, secret, text);
+    const expected = standard ? base64(mac) : hex(mac);
+    if (given.some((each) => equal(each, expected))) return JSON.parse(body) as unknown;
+  }
+  throw new WebhookVerificationError(
+    "the signature does not fit: another secret, or a body that was changed on its way (use the raw bytes)",
+  );
+}
+
+function headerOf(headers: VerifyOptions["headers"], name: string): string | undefined {
+  if (headers instanceof Headers) return headers.get(name) ?? undefined;
+  const found =
+    headers[name] ?? Object.entries(headers).find(([each]) => each.toLowerCase() === name.toLowerCase())?.[1];
+  return typeof found === "string" ? found : found?.[0];
+}
+
+async function hmac(family: "standard" | "plain", secret: string, text: string): Promise<Uint8Array> {
+  const name = `${family} ${secret}`;
+  let key = keys.get(name);
+  if (key === undefined) {
+    if (keys.size >= rememberedKeys) keys.clear();
+    key = importKey(family === "standard" ? standardKey(secret) : encoder.encode(secret));
+    keys.set(name, key);
+  }
+  return new Uint8Array(await crypto.subtle.sign("HMAC", await key, encoder.encode(text)));
+}
+
+function importKey(bytes: Uint8Array<ArrayBuffer>) {
+  return crypto.subtle.importKey("raw", bytes, { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
+}
+
+function standardKey(secret: string): Uint8Array<ArrayBuffer> {
+  if (!secret.startsWith("whsec_")) return encoder.encode(secret);
+  return Uint8Array.from(atob(secret.slice("whsec_".length)), (char) => char.codePointAt(0)!);
+}
+
+/** Compares without telling by its time how much is equal. */
+function equal(a: string, b: string): boolean {
+  if (a.length !== b.length) return false;
+  let difference = 0;
+  for (let at = 0; at < a.length; at++) difference |= a.charCodeAt(at) ^ b.charCodeAt(at);
+  return difference === 0;
+}
+
+function hex(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+function base64(bytes: Uint8Array): string {
+  return btoa(String.fromCharCode(...bytes));
+}
