@@ -15,7 +15,7 @@ export interface Report {
   /** The version of spec/requirements.yaml. */
   readonly spec: number;
   readonly client: string;
-  readonly tier: "observe";
+  readonly tier: "observe" | "testee";
   readonly contract: boolean;
   readonly lane: string;
   readonly seed: number;
@@ -47,6 +47,7 @@ export interface Result {
 export interface ReportHead {
   readonly suite: string;
   readonly client: string;
+  readonly tier: Report["tier"];
   readonly contract: boolean;
   readonly lane: string;
   readonly seed: number;
@@ -83,7 +84,7 @@ export const reportOf = (
     suite: head.suite,
     spec: specVersion,
     client: head.client,
-    tier: "observe",
+    tier: head.tier,
     contract: head.contract,
     lane: head.lane,
     seed: head.seed,
@@ -217,7 +218,7 @@ nav .pass{background:#1a7f37}nav .fail,nav .untested{background:#b62324}nav .fla
 details{border-left:4px solid #6e7781;padding:.3rem .8rem;margin:.4rem 0}details.pass{border-color:#1a7f37}details.fail,details.untested{border-color:#b62324}
 details.flaky,details.excused{border-color:#9a6700}pre{overflow:auto;font-size:12px}summary{cursor:pointer}
 </style></head><body><h1>Conformance of <code>${xml(report.client)}</code></h1>
-<p>Suite ${xml(report.suite)}, requirements ${report.spec}, tier ${report.tier}${report.contract ? " with the echo contract" : ""}, lane ${xml(report.lane)}, seed ${report.seed}: ${xml(counts)}.</p>
+<p>Suite ${xml(report.suite)}, requirements ${report.spec}, tier ${report.tier}${report.tier === "observe" && report.contract ? " with the echo contract" : ""}, lane ${xml(report.lane)}, seed ${report.seed}: ${xml(counts)}.</p>
 ${report.notStarted === undefined ? "" : `<p><b>The client did not start:</b> ${xml(report.notStarted)}</p>`}
 <nav>${cells}</nav>
 ${rows.join("\n")}

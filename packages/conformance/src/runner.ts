@@ -147,15 +147,15 @@ export const run = async (cases: readonly Case[], spawn: Spawn, options: PlayOpt
   if (first === undefined) return { outcomes: [], harness: [] };
   const one = await playOnce(first, options);
   options.onPlayed?.(one, false);
-  if (!one.appeared)
+  if (!one.appeared) {
+    const { harness, lastLines, findings } = one;
+    const problem = findings.find(({ verdict }) => verdict === "untested")?.message ?? "nothing became of it";
     return {
       outcomes: [],
-      harness: one.harness === undefined ? [] : [one.harness],
-      notStarted:
-        one.lastLines === ""
-          ? "it opened no connection, and printed nothing"
-          : `it opened no connection; it said last:\n${one.lastLines}`,
+      harness: harness === undefined ? [] : [harness],
+      notStarted: `it opened no connection: ${problem}${lastLines === "" ? "; it printed nothing" : `; it said last:\n${lastLines}`}`,
     };
+  }
   const all = [one, ...(await playAll(others, options))];
 
   const outcomes = new Map<string, Outcome>();

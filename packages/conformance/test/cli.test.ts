@@ -5,9 +5,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { select } from "../src/cli/run.ts";
 import { cases } from "../src/cases.ts";
+import { select } from "../src/main.ts";
 import type { Report } from "../src/report.ts";
+import { abilities } from "../src/testee.ts";
 
 const source = (path: string): string => fileURLToPath(new URL(`../src/${path}`, import.meta.url));
 
@@ -20,6 +21,8 @@ const command = (...args: string[]): Promise<{ code: number; stdout: string; std
       (_error, stdout, stderr) => resolve({ code: child.exitCode ?? -1, stdout, stderr }),
     );
   });
+
+const observed = { contract: false, can: undefined };
 
 describe("run", () => {
   it("judges a command, writes every report and exits 0 for a client that conforms", { timeout: 60_000 }, async () => {
@@ -45,6 +48,7 @@ describe("run", () => {
   it.each([
     [["run"], "needs a command"],
     [["run", "--lane", "imaginary", "--", "true"], "imaginary"],
+    [["run", "--tier", "imaginary", "--", "true"], "imaginary"],
     [["run", "--reporter", "poem", "--", "true"], "poem"],
     [["run", "--run", "NOTHING-1", "--", "true"], "no check"],
     [["explain", "NOTHING-1"], "NOTHING-1"],
@@ -55,21 +59,27 @@ describe("run", () => {
   });
 
   it("leaves out what needs the contract unless the bot keeps it", () => {
-    const { selected, skipped } = select(false, undefined, undefined);
+    const { selected, skipped } = select({ contract: false, can: undefined });
     expect(selected.some(({ contract }) => contract)).toBe(false);
     expect(skipped.get("STREAM-1a")).toContain("--contract");
-    expect(select(true, undefined, undefined)).toMatchObject({ selected: cases });
+  });
+
+  it("leaves out what needs a testee, and of a testee what it does not declare", () => {
+    const plays = (scope: Parameters<typeof select>[0]): unknown[] => select(scope).selected;
+    expect(plays({ contract: true, can: undefined })).toEqual(cases.filter(({ needs }) => needs === undefined));
+    expect(plays({ contract: true, can: abilities })).toEqual(cases);
+    expect(plays({ contract: true, can: [] })).toEqual(cases.filter(({ needs = [] }) => needs.length === 0));
   });
 
   it("plays a case for the one of its checks that is asked for, and no check is both wanted and left out", () => {
-    const { selected, skipped } = select(false, "BEAT-2a", undefined);
+    const { selected, skipped } = select(observed, "BEAT-2a");
     expect(selected.map(({ name }) => name)).toEqual([
       "heartbeat/notices-unanswered-pings",
       "heartbeat/notices-a-silent-drop",
     ]);
     expect(skipped.has("BEAT-2a")).toBe(false);
     expect(skipped.has("BEAT-2b")).toBe(true);
-    expect(select(false, "kick/*", "KICK-4*").skipped.has("KICK-4a")).toBe(true);
+    expect(select(observed, "kick/*", "KICK-4*").skipped.has("KICK-4a")).toBe(true);
   });
 });
 

@@ -3,7 +3,14 @@ import { describe, expect, it } from "vitest";
 import { exitCode, html, junit, pretty, readExcuses, reportOf, type Report } from "../src/report.ts";
 import type { Outcome, Run } from "../src/runner.ts";
 
-const head = { suite: "1.2.3", client: "my-bot --flag", contract: false, lane: "scaled", seed: 7 };
+const head = {
+  suite: "1.2.3",
+  client: "my-bot --flag",
+  tier: "observe" as const,
+  contract: false,
+  lane: "scaled",
+  seed: 7,
+};
 const none = new Map<string, string>();
 
 const outcome = (id: string, verdict: Outcome["verdict"], message = "seen so"): Outcome => ({

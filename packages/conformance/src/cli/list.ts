@@ -4,7 +4,7 @@ import { cases } from "../cases.ts";
 import { requirementOf, timed } from "../check.ts";
 import { requirements } from "../requirements.ts";
 import { defects, type DefectRow } from "../defects.ts";
-import { UsageError } from "./process.ts";
+import { UsageError } from "../main.ts";
 
 /** Shown by `list --help`. */
 export const listHelp = `openws-conformance list: the checks of the suite, each by the id of its requirement

@@ -1,19 +1,6 @@
-/** What the sub-commands share with each other as one process: its version, its misuse, and its end. */
-import { readFileSync } from "node:fs";
+/** What the sub-commands share with each other as one process: its numbers, and its end. */
+import { UsageError } from "../main.ts";
 import { killAll } from "../testees/process.ts";
-
-/** A wrong use of the command line; its message is one sentence. */
-export class UsageError extends Error {
-  override readonly name = "UsageError";
-}
-
-/** The version of this package. */
-export function version(): string {
-  const manifest = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
-    version: string;
-  };
-  return manifest.version;
-}
 
 /** A whole number from the command line. Throws `UsageError`. */
 export function whole(name: string, text: string): number {

@@ -6,23 +6,21 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { cases } from "../cases.ts";
-import { globMatches, lanes, type Case } from "../check.ts";
-import { exitCode, html, junit, pretty, readExcuses, reportOf, type Report, type Result } from "../report.ts";
-import { run as runCases } from "../runner.ts";
-import { environmentOf } from "../testee.ts";
-import { Process } from "../testees/process.ts";
-import { endOnSignal, UsageError, version, whole } from "./process.ts";
+import { judgeClient, UsageError, type Subject } from "../main.ts";
+import { exitCode, html, junit, pretty, readExcuses, type Report, type Result } from "../report.ts";
+import { endOnSignal, whole } from "./process.ts";
 
 /** Shown by `run --help`. */
 export const runHelp = `openws-conformance run: judges a client by what it does on the wire
 
 Usage: openws-conformance run [options] -- CMD…
 
-CMD is any command that starts a bot which reads WECOM_BOT_ID, WECOM_BOT_SECRET and WECOM_BOT_WS_URL and answers text
+In the observe tier CMD is any command that starts a bot which reads WECOM_BOT_ID, WECOM_BOT_SECRET and WECOM_BOT_WS_URL and answers text
 messages; it is started once for each case. In the scaled lane it must also read WECOM_HEARTBEAT_MS, WECOM_ACK_MS and
-WECOM_BACKOFF_BASE_MS, and let its other durations follow from these.
+WECOM_BACKOFF_BASE_MS, and let its other durations follow from these. In the testee tier CMD speaks the testee protocol
+(TESTEE.md), and its words are asked for as well.
 
+  --tier TIER       observe (the default) or testee
   --contract        the bot keeps the echo contract (docs/conformance.md): more checks
   --lane LANE       scaled (a twentieth of all durations, the default) or real (production durations, about six minutes)
   --strict          a failed SHOULD and a flaky check count, too
@@ -45,6 +43,7 @@ export async function run(args: string[]): Promise<number> {
     args,
     allowPositionals: true,
     options: {
+      tier: { type: "string", default: "observe" },
       contract: { type: "boolean", default: false },
       lane: { type: "string", default: "scaled" },
       strict: { type: "boolean", default: false },
@@ -64,84 +63,47 @@ export async function run(args: string[]): Promise<number> {
   }
   const [file, ...rest] = positionals;
   if (file === undefined) throw new UsageError("run needs a command to judge: run [options] -- CMD…");
-  const lane = values.lane === "scaled" || values.lane === "real" ? lanes[values.lane] : undefined;
-  if (lane === undefined) throw new UsageError(`--lane is scaled or real, not "${values.lane}"`);
+  const { lane, tier } = values;
+  if (lane !== "scaled" && lane !== "real") throw new UsageError(`--lane is scaled or real, not "${lane}"`);
+  if (tier !== "observe" && tier !== "testee") throw new UsageError(`--tier is observe or testee, not "${tier}"`);
   const reporter = values.reporter?.split(",") ?? (values.out === undefined ? ["pretty"] : [...reporters]);
   const unknown = reporter.find((name) => !(reporters as readonly string[]).includes(name));
   if (unknown !== undefined) throw new UsageError(`--reporter knows pretty, json, junit and html, not "${unknown}"`);
-  const { selected, skipped } = select(values.contract, values.run, values.skip);
-  if (selected.length === 0) throw new UsageError(`--run and --skip leave no check over`);
   const excuses = values.expected === undefined ? new Map<string, string>() : excusesOf(values.expected);
-  for (const id of excuses.keys())
-    if (!cases.some(({ checks }) => checks.includes(id)))
-      throw new UsageError(`${values.expected!} excuses ${id}, which is no check`);
-
   const quiet = !reporter.includes("pretty");
   const seed = whole("seed", values.seed);
+  const command = { file, args: rest };
+  const subject: Subject = tier === "testee" ? { tier, command } : { tier, command, contract: values.contract };
   endOnSignal();
   const began = performance.now();
   let done = 0;
-  const found = await runCases(selected, (given) => new Process({ file, args: rest }, environmentOf(given)), {
+  let all = 0;
+  const report = await judgeClient(subject, {
     lane,
+    run: values.run,
+    skip: values.skip,
+    excuses,
     seed,
-    atOnce:
-      values["at-once"] === undefined
-        ? lane.name === "real"
-          ? selected.length
-          : 6
-        : Math.max(1, whole("at-once", values["at-once"])),
+    atOnce: values["at-once"] === undefined ? undefined : Math.max(1, whole("at-once", values["at-once"])),
+    onStart: (count) => {
+      all = count;
+    },
     onPlayed: ({ played, findings, ms }, again) => {
       if (!again) done++;
       if (quiet) return;
       const bad = findings.filter(({ verdict }) => verdict !== "pass").map(({ id, verdict }) => `${id} ${verdict}`);
       process.stderr.write(
-        `${again ? "again" : `${done}/${selected.length}`} ${played.name} ${ms} ms${bad.length === 0 ? "" : `: ${bad.join(", ")}`}\n`,
+        `${again ? "again" : `${done}/${all}`} ${played.name} ${ms} ms${bad.length === 0 ? "" : `: ${bad.join(", ")}`}\n`,
       );
     },
   });
-  const wanted = new Set(selected.flatMap(({ checks }) => checks).filter((id) => !skipped.has(id)));
-  const outcomes = found.outcomes.filter(({ id }) => wanted.has(id));
-  const report = reportOf(
-    { suite: version(), client: positionals.join(" "), contract: values.contract, lane: lane.name, seed },
-    { ...found, outcomes },
-    skipped,
-    excuses,
-  );
+  const how = tier === "testee" ? " --tier testee" : values.contract ? " --contract" : "";
   const replay = (result: Result): string =>
-    `openws-conformance run${values.contract ? " --contract" : ""} --lane ${lane.name} --seed ${seed} --run ${result.case ?? result.id} -- ${positionals.join(" ")}`;
+    `openws-conformance run${how} --lane ${lane} --seed ${seed} --run ${result.case ?? result.id} -- ${positionals.join(" ")}`;
   tell(report, reporter, values.out, replay);
-  if (!quiet) process.stderr.write(`${selected.length} cases, ${((performance.now() - began) / 1_000).toFixed(1)} s\n`);
+  if (!quiet) process.stderr.write(`${all} cases, ${((performance.now() - began) / 1_000).toFixed(1)} s\n`);
   return exitCode(report, values.strict);
 }
-
-/** The cases to play, and why checks are left out. A check that one of several of its cases judges is not left out. */
-export const select = (
-  contract: boolean,
-  only: string | undefined,
-  not: string | undefined,
-): { selected: Case[]; skipped: Map<string, string> } => {
-  const skipped = new Map<string, string>();
-  const wanted = new Set<string>();
-  const selected = cases.filter((played) => {
-    let plays = false;
-    for (const id of played.checks) {
-      const matches = (glob: string): boolean => globMatches(glob, id) || globMatches(glob, played.name);
-      const reason =
-        played.contract === true && !contract
-          ? "needs a bot that keeps the echo contract (--contract)"
-          : (only !== undefined && !matches(only)) || (not !== undefined && matches(not))
-            ? "not asked for (--run, --skip)"
-            : undefined;
-      if (reason === undefined) {
-        wanted.add(id);
-        plays = true;
-      } else skipped.set(id, reason);
-    }
-    return plays;
-  });
-  for (const id of wanted) skipped.delete(id);
-  return { selected, skipped };
-};
 
 function excusesOf(file: string): Map<string, string> {
   try {
