@@ -16,6 +16,7 @@ import type {
   StreamInput,
   StreamOptions,
   StreamResult,
+  StreamState,
 } from "@openws/protocol";
 import type { Driver } from "./driver.ts";
 import type { Chat } from "./message.ts";
@@ -26,12 +27,54 @@ export type AnswerRoute = "stream" | "reply" | "welcome" | "update" | "push";
 
 /**
  * What became of an answer: the gateway took it; or may have, but never said; or did not, and `why` says which refusal or
- * trouble it was. `unknown` is never sent again by itself, since people would read it twice.
+ * trouble it was. `unknown` is never sent again by itself, since people would read it twice. `stopped`: the line was over
+ * for good under it. `unsent`: nothing of it left, so it can be given again without a doubt.
  */
 export type AnswerEnd =
   | { readonly type: "delivered" }
-  | { readonly type: "unknown"; readonly why: string }
-  | { readonly type: "failed"; readonly why: string; readonly errcode?: number };
+  | { readonly type: "unknown"; readonly why: string; readonly stopped?: true }
+  | {
+      readonly type: "failed";
+      readonly why: string;
+      readonly errcode?: number;
+      readonly stopped?: true;
+      readonly unsent?: true;
+    };
+
+/** An answer that is over. */
+export interface Answered {
+  readonly route: AnswerRoute;
+  readonly end: AnswerEnd;
+}
+
+/** A bubble as plain JSON, so that another process can go on with it; its instants are relative to when it was read. */
+export type BubbleState = StreamState;
+
+/** How a bubble that its caller holds is begun, or taken up again. */
+export interface HeldBubbleOptions {
+  /** The `stream.id` on the wire, unique for ever; made by chance if there is none. */
+  readonly id?: string | undefined;
+  /** Where it stood in another process, `agoMs` ago. */
+  readonly resume?: { readonly state: BubbleState; readonly agoMs: Millis } | undefined;
+  /** Called after each step; read `state` there to keep what another process needs. */
+  readonly onStep?: ((bubble: HeldBubble) => void) | undefined;
+}
+
+/** A bubble in its caller's hand: it is not tied to a handler, and whoever holds it must end it. */
+export interface HeldBubble {
+  readonly id: string;
+  /** Where it stands. */
+  readonly state: BubbleState;
+  append(text: string): void;
+  /** All of its text, in place of what it said so far. */
+  set(text: string): void;
+  /** Ends it, with a last piece if there is one. Ending it again changes nothing. */
+  finish(text?: string): void;
+  /** Ends it with a sentence for the user behind its text; "" ends it as it is. */
+  fail(text: string): void;
+  /** Resolves when it is known what became of it; the line may come and go until then. */
+  readonly ended: Promise<Answered>;
+}
 
 /** Told once for each answer: by which route it went out at last, and what became of it. */
 export type AnswerListener = (route: AnswerRoute, end: AnswerEnd) => void;
@@ -90,6 +133,33 @@ export class Answers {
     return new OpenBubble(() => this.#run(reqId, chat, replyUntil), answered);
   }
 
+  /** A bubble that its caller holds, under the message with this req_id; `reqId` undefined makes it pushes. */
+  held(
+    reqId: string | undefined,
+    chat: Chat,
+    replyUntil: Millis,
+    { id, resume, onStep }: HeldBubbleOptions = {},
+  ): HeldBubble {
+    const now = this.#runtime.now();
+    const begin = { id, state: resume === undefined ? undefined : onClock(resume.state, now - resume.agoMs) };
+    const stream = this.#run(reqId, chat, replyUntil, begin);
+    const held: HeldBubble = {
+      id: stream.id,
+      get state() {
+        return stream.state;
+      },
+      append: (text) => stream.take({ type: "append", text }),
+      set: (text) => stream.take({ type: "set", text }),
+      finish: (text) => stream.take(text === undefined ? { type: "finish" } : { type: "finish", text }),
+      fail: (text) => stream.take({ type: "fail", text }),
+      ended: stream.ended,
+    };
+    if (onStep !== undefined) stream.onStep = () => onStep(held);
+    // A line that is there already will not be told of again.
+    if (resume !== undefined && this.#driver.state === "ready") stream.take({ type: "ready" });
+    return held;
+  }
+
   /** Pushes a text, in parts where it is long. Fails at once while there is no line. */
   pushText(chat: Chat, text: string): Promise<AnswerEnd> {
     if (this.#driver.state !== "ready") return Promise.resolve(notConnected);
@@ -143,9 +213,16 @@ export class Answers {
     await Promise.all([...this.#streams].map(({ ended }) => ended));
   }
 
-  #run(reqId: string | undefined, chat: Chat, replyUntil: Millis): RunningStream {
+  #run(
+    reqId: string | undefined,
+    chat: Chat,
+    replyUntil: Millis,
+    begin: { readonly id?: string | undefined; readonly state?: StreamState | undefined } = {},
+  ): RunningStream {
     const budget = this.#budget(chat);
-    const stream = new Stream({ ...this.#stream, id: makeReqId("stream", this.#random), budget, replyUntil });
+    const { id = makeReqId("stream", this.#random), state } = begin;
+    const options = { ...this.#stream, id, budget, replyUntil };
+    const stream = state === undefined ? new Stream(options) : Stream.restore(state, options);
     const frame = (effect: SendEffect): EncodedFrame =>
       effect.type === "send" && reqId !== undefined
         ? encode({ cmd: cmd.respond, headers: { req_id: reqId }, body: effect.body })
@@ -153,7 +230,9 @@ export class Answers {
             chat,
             effect.type === "push" ? { msgtype: "markdown", markdown: { content: effect.content } } : effect.body,
           );
-    const running = new RunningStream(stream, this.#runtime, this.#driver, frame, () => this.#streams.delete(running));
+    const running = new RunningStream(id, stream, this.#runtime, this.#driver, frame, () =>
+      this.#streams.delete(running),
+    );
     this.#streams.add(running);
     return running;
   }
@@ -256,25 +335,30 @@ type SendEffect = Extract<StreamEffect, { type: "send" | "push" }>;
 
 /** One `Stream` with its alarm. */
 class RunningStream {
-  readonly ended: Promise<{ route: AnswerRoute; end: AnswerEnd }>;
+  readonly id: string;
+  readonly ended: Promise<Answered>;
+  /** Called after each step. */
+  onStep: (() => void) | undefined;
   readonly #stream: Stream;
   readonly #runtime: Runtime;
   readonly #driver: Driver;
   readonly #frame: (effect: SendEffect) => EncodedFrame;
   readonly #over: () => void;
-  readonly #resolve: (ended: { route: AnswerRoute; end: AnswerEnd }) => void;
+  readonly #resolve: (answered: Answered) => void;
   #cancelAlarm: (() => void) | undefined;
   /** A frame that our own encoder refused: the gateway never saw it. */
   #unsendable: string | undefined;
 
   constructor(
+    id: string,
     stream: Stream,
     runtime: Runtime,
     driver: Driver,
     frame: (effect: SendEffect) => EncodedFrame,
     over: () => void,
   ) {
-    const { promise, resolve } = Promise.withResolvers<{ route: AnswerRoute; end: AnswerEnd }>();
+    const { promise, resolve } = Promise.withResolvers<Answered>();
+    this.id = id;
     this.ended = promise;
     this.#resolve = resolve;
     this.#stream = stream;
@@ -284,6 +368,10 @@ class RunningStream {
     this.#over = over;
   }
 
+  get state(): BubbleState {
+    return onClock(this.#stream.state, -this.#runtime.now());
+  }
+
   take(input: StreamInput): void {
     for (const effect of this.#stream.handle(this.#runtime.now(), input))
       if (effect.type === "done") this.#end(effect.result);
@@ -291,6 +379,7 @@ class RunningStream {
     this.#cancelAlarm?.();
     const at = this.#stream.deadline;
     this.#cancelAlarm = at === undefined ? undefined : this.#runtime.wakeAt(at, () => this.take({ type: "tick" }));
+    this.onStep?.();
   }
 
   #send(effect: SendEffect): void {
@@ -308,12 +397,31 @@ class RunningStream {
   #end(result: StreamResult): void {
     this.#over();
     const end: AnswerEnd =
-      this.#unsendable === undefined ? resultOf(result) : { type: "failed", why: this.#unsendable };
+      this.#unsendable === undefined
+        ? resultOf(result, this.#stream.state.keys > 0)
+        : { type: "failed", why: this.#unsendable };
     this.#resolve({ route: result.route === "markdown" ? "reply" : result.route, end });
   }
 }
 
-const notConnected: AnswerEnd = { type: "failed", why: "there is no subscribed connection; nothing was sent" };
+const notConnected: AnswerEnd = {
+  type: "failed",
+  why: "there is no subscribed connection; nothing was sent",
+  unsent: true,
+};
+
+/** A stream's state on another clock. */
+function onClock(state: StreamState, byMs: Millis): StreamState {
+  const { now, openedAt, retryAt, askAt, doubt } = state;
+  return {
+    ...state,
+    now: now + byMs,
+    openedAt: openedAt === undefined ? undefined : openedAt + byMs,
+    retryAt: retryAt === undefined ? undefined : retryAt + byMs,
+    askAt: askAt === undefined ? undefined : askAt + byMs,
+    doubt: doubt === undefined ? undefined : { ...doubt, until: doubt.until + byMs },
+  };
+}
 
 function endOf(outcome: Outcome): AnswerEnd {
   switch (outcome.type) {
@@ -332,22 +440,24 @@ function endOf(outcome: Outcome): AnswerEnd {
     case "connection-lost":
     case "stopped": {
       const why = outcome.type === "stopped" ? "the bot was stopped" : "the connection was lost";
+      const stopped = outcome.type === "stopped" ? ({ stopped: true } as const) : undefined;
       return outcome.maybeDelivered
-        ? { type: "unknown", why: `${why} before it was acknowledged` }
-        : { type: "failed", why: `${why} before it was sent` };
+        ? { type: "unknown", why: `${why} before it was acknowledged`, ...stopped }
+        : { type: "failed", why: `${why} before it was sent`, ...stopped, unsent: true };
     }
   }
 }
 
-function resultOf({ state, refusal, stopped }: StreamResult): AnswerEnd {
+function resultOf({ state, refusal, stopped }: StreamResult, sent: boolean): AnswerEnd {
   if (state === "delivered") return { type: "delivered" };
+  const over = stopped && ({ stopped } as const);
   const why =
     stopped === true
       ? "the bot was stopped before the answer was acknowledged"
       : refusal === undefined
         ? "the gateway did not acknowledge all of it"
         : `the gateway refused it: ${refusal.errcode} ${plainErrmsg(refusal.errmsg)}`;
-  return state === "unknown"
-    ? { type: "unknown", why }
-    : { type: "failed", why, ...(refusal === undefined ? {} : { errcode: refusal.errcode }) };
+  if (state === "unknown") return { type: "unknown", why, ...over };
+  const unsent = sent ? undefined : ({ unsent: true } as const);
+  return { type: "failed", why, ...(refusal === undefined ? {} : { errcode: refusal.errcode }), ...over, ...unsent };
 }

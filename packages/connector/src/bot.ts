@@ -14,13 +14,13 @@ import type {
   Millis,
   Push,
 } from "@openws/protocol";
-import { type AnswerEnd, Answers } from "./answer.ts";
+import { type AnswerEnd, type Answered, Answers, type HeldBubble, type HeldBubbleOptions } from "./answer.ts";
 import { type Sentence, sentenceOf } from "./causes.ts";
 import { defaultUrl } from "./config.ts";
 import { Driver } from "./driver.ts";
 import { Events, type Missed, type ObserverFailed } from "./events.ts";
 import type { FileSource, Media } from "./files.ts";
-import { type BotTexts, type Handler, Handling, type HandlingEvent } from "./handling.ts";
+import { type BotTexts, type Handler, Handling, type HandlingEvent, type Origin } from "./handling.ts";
 import {
   type Chat,
   type EventKind,
@@ -68,6 +68,8 @@ export interface BotOptions extends Omit<ConnectionOptions, "random" | "botId" |
    * it is not proven on the live gateway. At least 60,000 is advised.
    */
   readonly probeMs?: Millis | undefined;
+  /** Msgids that were handled before this process began, newest first: what comes under one of them is a duplicate. */
+  readonly seen?: Iterable<string> | undefined;
   /** Disk and network for files; without it there are none. */
   readonly media?: Media | undefined;
 }
@@ -126,6 +128,18 @@ export interface Bot {
    * unread, and with `FileError` for a file that cannot be read or uploaded.
    */
   push(to: Target, message: string | Reply): Promise<AnswerEnd>;
+  /**
+   * Answers a message or event that came before, perhaps to another process: with a bubble, a reply, a welcome or an
+   * update of a card, as fits and as long as its window is open, then with a push. Resolves with what came of it; while
+   * there is no line a text waits for one, all else fails as `unsent`. Rejects with `UsageError` and `FileError`.
+   * `bubble.id` is the stream's id on the wire: a text that is given again under the same id takes the first one's place.
+   */
+  reply(to: Origin, answer: string | Reply, bubble?: Pick<HeldBubbleOptions, "id">): Promise<Answered>;
+  /**
+   * Opens a bubble under a message that came before, or takes one up again that another process left open. Nothing is
+   * sent before the first visible text. Whoever holds it must end it. Throws `UsageError` where there is no chat.
+   */
+  bubble(to: Origin, options?: HeldBubbleOptions): HeldBubble;
   /** Uploads a file, for a media_id that `reply.raw` can use. Rejects with `FileError`. */
   upload(source: FileSource, options?: UploadOptions): Promise<Uploaded>;
   /**
@@ -178,8 +192,18 @@ class RunningBot implements Bot {
 
   constructor(options: BotOptions) {
     const { botId, secret, runtime, url = defaultUrl, name, texts = {}, handoverMs, media, ...rest } = options;
-    const { whenBusy, maxRunning, maxWaiting, handlerMs, placeholder, placeholderMs, probeMs, quota, ...connection } =
-      rest;
+    const {
+      whenBusy,
+      maxRunning,
+      maxWaiting,
+      handlerMs,
+      placeholder,
+      placeholderMs,
+      probeMs,
+      quota,
+      seen,
+      ...connection
+    } = rest;
     const { protocol } = URL.parse(url) ?? {};
     if (protocol !== "ws:" && protocol !== "wss:")
       throw new UsageError(`url must be a WebSocket address such as ${defaultUrl}`, { path: "url" });
@@ -188,6 +212,8 @@ class RunningBot implements Bot {
     this.#runtime = runtime;
     this.#secretSource = typeof secret === "string" ? undefined : secret;
     this.#secret = typeof secret === "string" ? secret : secret();
+    // Newest first; of more than are remembered the oldest are forgotten anyway.
+    for (const msgid of [...(seen ?? [])].slice(0, rememberedMsgids).reverse()) this.#seen.add(msgid);
     this.#probeMs = probeMs === undefined ? undefined : atLeastOne("probeMs", probeMs);
     this.#driver = new Driver(url, { botId, secret: this.#secret, ...connection }, runtime, {
       deliver: (push, text) => this.#deliver(push, text),
@@ -252,6 +278,14 @@ class RunningBot implements Bot {
     if (typeof chat.id !== "string" || chat.id === "")
       throw new UsageError("a push needs a userid or a chatid, as it came in a message", { path: "to" });
     return this.#handling.push(chat, message);
+  }
+
+  reply(to: Origin, answer: string | Reply, bubble?: Pick<HeldBubbleOptions, "id">): Promise<Answered> {
+    return this.#handling.reply(to, answer, bubble);
+  }
+
+  bubble(to: Origin, options?: HeldBubbleOptions): HeldBubble {
+    return this.#handling.bubble(to, options);
   }
 
   upload(source: FileSource, options?: UploadOptions): Promise<Uploaded> {

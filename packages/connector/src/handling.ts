@@ -8,7 +8,7 @@
  */
 import { UsageError, classifySend, cmd, encode, eventWindowMs, hasVisible, replyWindowMs } from "@openws/protocol";
 import type { EncodedFrame, Millis, StreamTexts } from "@openws/protocol";
-import type { AnswerEnd, AnswerRoute, Answers, Bubble } from "./answer.ts";
+import type { AnswerEnd, AnswerRoute, Answered, Answers, Bubble, HeldBubble, HeldBubbleOptions } from "./answer.ts";
 import { FileError } from "./files.ts";
 import type { Chat, HappenedEvent, Message } from "./message.ts";
 import { type Answerable, type RawBody, type Reply, isSequence, partOf } from "./reply.ts";
@@ -29,6 +29,18 @@ export interface BotTexts extends StreamTexts {
   readonly expired: string;
   /** Instead of a file that could not be sent. */
   readonly fileFailed: string;
+}
+
+/** A message or event to be answered when its handler, or the process that got it, is gone: what is to be kept of it. */
+export interface Origin {
+  readonly reqId: string;
+  /** Where answers go by a push; without it an event that is too old cannot be answered. */
+  readonly chat: Chat | undefined;
+  /** The message's or event's kind. */
+  readonly kind: string;
+  readonly event: boolean;
+  /** How long ago it came: messages can be replied to for 24 hours, events for 5 seconds; then answers are pushed. */
+  readonly ageMs: Millis;
 }
 
 /** What is told about a handler and its answers. */
@@ -76,6 +88,38 @@ export class Handling {
     if (!hasVisible(pushed.content))
       throw new UsageError("a push needs a text with a visible character", { path: "content" });
     return this.#answers.pushText(chat, pushed.content);
+  }
+
+  /** Answers later. Rejects with `UsageError` and `FileError`. */
+  async reply(to: Origin, answer: string | Reply, bubble?: HeldBubbleOptions): Promise<Answered> {
+    const piece = typeof answer === "string" ? ({ type: "markdown", content: answer } as const) : answer;
+    if (to.event) return this.#replyToEvent(to, piece);
+    if (piece.type === "text" || piece.type === "markdown") {
+      const held = this.bubble(to, bubble);
+      held.finish(piece.content);
+      return held.ended;
+    }
+    const chat = chatOf(to);
+    const body = await this.#body(piece);
+    if (to.ageMs >= replyWindowMs) return { route: "push", end: await this.#answers.pushBody(chat, body) };
+    return this.#respond(to.reqId, chat, body);
+  }
+
+  /** A bubble under a message; under an event there is none, so its text is pushed when it is complete. */
+  bubble(to: Origin, options?: HeldBubbleOptions): HeldBubble {
+    if (to.event) return this.#answers.held(undefined, chatOf(to), 0, options);
+    return this.#answers.held(to.reqId, chatOf(to), this.#runtime.now() - to.ageMs + replyWindowMs, options);
+  }
+
+  async #replyToEvent(to: Origin, piece: Reply): Promise<Answered> {
+    const frame = to.ageMs < eventWindowMs ? eventAnswer(to, piece) : undefined;
+    if (frame !== undefined) {
+      const route = to.kind === "enter_chat" ? "welcome" : "update";
+      const end = await this.#answers.requestNow(frame);
+      if (to.chat === undefined || !isBarred(end) || (piece.type === "raw" && piece.body["msgtype"] === undefined))
+        return { route, end };
+    }
+    return { route: "push", end: await this.push(chatOf(to), piece) };
   }
 
   /** Resolves when the handler is done, or was told to be and its bubble is being ended: whatever it still does is ignored. */
@@ -161,12 +205,15 @@ export class Handling {
       await bubble.fail(this.#texts.fileFailed ?? defaultFileFailed);
       return;
     }
-    const frame = encodeAny({ cmd: cmd.respond, headers: { req_id: message.reqId }, body });
-    const end = await this.#answers.request(() => frame, message.chat);
-    const refused = end.type === "failed" && end.errcode !== undefined ? classifySend(end.errcode) : undefined;
-    if (refused !== "fallback" && refused !== "reconnect") answered("reply", end);
-    // The reply's way is barred, the chat's is not.
-    else answered("push", await this.#answers.pushBody(message.chat, body));
+    const { route, end } = await this.#respond(message.reqId, message.chat, body);
+    answered(route, end);
+  }
+
+  /** Replies with a body; where the reply's way is barred, the chat's is not. */
+  async #respond(reqId: string, chat: Chat, body: RawBody): Promise<Answered> {
+    const frame = encodeAny({ cmd: cmd.respond, headers: { req_id: reqId }, body });
+    const end = await this.#answers.request(() => frame, chat);
+    return isBarred(end) ? { route: "push", end: await this.#answers.pushBody(chat, body) } : { route: "reply", end };
   }
 
   /** The body of a whole message which is no text; a file is uploaded for it. */
@@ -239,8 +286,20 @@ const defaultFileFailed = "（文件发送失败 · The file could not be sent�
 
 const noop = (): void => undefined;
 
+/** Whether the gateway takes no reply to this message any more. */
+function isBarred(end: AnswerEnd): boolean {
+  if (end.type !== "failed" || end.errcode === undefined) return false;
+  const refused = classifySend(end.errcode);
+  return refused === "fallback" || refused === "reconnect";
+}
+
+function chatOf({ chat, kind }: Origin): Chat {
+  if (chat !== undefined) return chat;
+  throw new UsageError(`there is no chat in which ${kind} could be answered`, { path: "chat" });
+}
+
 /** The command that answers this event with this reply, if there is one. */
-function eventAnswer(event: HappenedEvent, answer: Reply): EncodedFrame | undefined {
+function eventAnswer(event: Pick<Origin, "kind" | "reqId">, answer: Reply): EncodedFrame | undefined {
   const headers = { req_id: event.reqId };
   if (event.kind === "enter_chat") {
     // A welcome takes no file: it is pushed.

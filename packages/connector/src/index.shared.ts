@@ -2,9 +2,9 @@
  * What the library is made of on every runtime. The entry files add what differs: sockets, and `createBot` with them.
  */
 export type { Bot, BotEvent, BotOptions, BotState, Target } from "./bot.ts";
-export type { BotTexts, Handler, HandlingEvent } from "./handling.ts";
+export type { BotTexts, Handler, HandlingEvent, Origin } from "./handling.ts";
 export { rememberedMsgids } from "./bot.ts";
-export type { AnswerEnd, AnswerRoute } from "./answer.ts";
+export type { AnswerEnd, AnswerRoute, Answered, BubbleState, HeldBubble, HeldBubbleOptions } from "./answer.ts";
 export type { Sentence } from "./causes.ts";
 export { defaultUrl } from "./config.ts";
 export { FileError } from "./files.ts";
