@@ -8,9 +8,16 @@ export function whole(name: string, text: string): number {
   return Number(text);
 }
 
-/** Ends every process that was started, when this one is asked to end and when it ends. Call it once. */
+/**
+ * Ends every process that was started, when this one is asked to end and when it ends; what nobody caught is a failure of
+ * the suite itself, and ends it with 4. Call it once.
+ */
 export function endOnSignal(): void {
   process.once("exit", killAll);
+  process.once("uncaughtException", (error) => {
+    process.stderr.write(`openws-conformance: the suite itself failed: ${error.stack ?? error.message}\n`);
+    process.exit(4);
+  });
   for (const [signal, code] of [
     ["SIGINT", 130],
     ["SIGTERM", 143],
