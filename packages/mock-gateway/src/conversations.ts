@@ -363,10 +363,11 @@ export class Conversations {
     if ("why" in turn) return turn;
     const refused = this.#inspect(bot, content, undefined);
     if (refused) return refusal(refused);
-    const chat = turn.chat!;
-    if (!this.#allow(chat)) return { why: "quota.chat" };
+    const { chat } = turn;
+    if (chat && !this.#allow(chat)) return { why: "quota.chat" };
     turn.outcome.answered = true;
-    this.#show(chat, "welcome", reqId, content);
+    // An event that names nobody has no chat in which its answer could be seen.
+    if (chat) this.#show(chat, "welcome", reqId, content);
     return ok;
   }
 
@@ -377,7 +378,8 @@ export class Conversations {
     const refused = this.#inspect(bot, { kind: "template_card", card }, taskId);
     if (refused) return refusal(refused);
     turn.outcome.answered = true;
-    const chat = turn.chat!;
+    const { chat } = turn;
+    if (!chat) return ok;
     const shown = chat.items.findLast((item) => item.by === "bot" && item.via !== "update" && item.task_id === taskId);
     if (shown?.by === "bot") shown.card = card;
     this.#show(chat, "update", reqId, { kind: "template_card", card });

@@ -55,6 +55,7 @@ const oddFrames = [
   "unknown-msgtype",
   "unknown-event",
   "missing-field",
+  "missing-chattype",
   "huge-integer",
   "gateway-ping",
   "not-json",
@@ -207,7 +208,7 @@ export const faultTable: { readonly [Kind in FaultKind]: FaultRow<Kind> } = {
   "odd-frame": {
     layer: "session",
     occasion: "callback",
-    what: "A callback is odd, or has an odd frame before it: raw control characters in its text, unknown members, huge integers; an unknown cmd, msgtype or event, no body, a ping of the gateway; what is no JSON, or no object.",
+    what: "A callback is odd, or has an odd frame before it: raw control characters in its text, unknown members, huge integers; an unknown cmd, msgtype or event, no body, no chattype, a ping of the gateway; what is no JSON, or no object.",
     example: "odd-frame:what=control-chars",
     source: "CowAgent pull request 2810; bodies grow with every version of the documents",
   },

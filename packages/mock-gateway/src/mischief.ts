@@ -49,6 +49,10 @@ export const oddTexts = (what: FaultOf<"odd-frame">["what"], text: string, reqId
       });
     case "missing-field":
       return before({ cmd: cmd.message, headers: { req_id: `${reqId}-odd` } });
+    case "missing-chattype": {
+      const { chattype: _, ...body } = frame.body;
+      return [JSON.stringify({ ...frame, body })];
+    }
     case "gateway-ping":
       return before({ cmd: cmd.ping, headers: { req_id: `${reqId}-odd` } });
     case "not-json":

@@ -446,6 +446,7 @@ describe("when and how often", () => {
       "unknown-msgtype",
       "unknown-event",
       "missing-field",
+      "missing-chattype",
       "huge-integer",
       "gateway-ping",
       "not-json",

@@ -493,6 +493,16 @@ describe("events", () => {
     expect(line.ask({ ...welcome, headers: { req_id: line.callback.headers.req_id } })).toEqual(refusedWith(846604));
   });
 
+  test("an enter_chat that names nobody takes its welcome, which nobody sees", () => {
+    const bench = new Bench();
+    const line = bench.subscribe(1);
+    bench.trigger("enter_chat", { from: undefined });
+    const headers = { req_id: line.callback.headers.req_id };
+    const welcome = { cmd: "aibot_respond_welcome_msg", headers, body: { msgtype: "text", text: { content: "hi" } } };
+    expect(line.ask(welcome)).toEqual(fine);
+    expect(bench.world.chats("bot")).toEqual([]);
+  });
+
   test("a card click takes one update with a full card, and the user sees the card change", () => {
     const bench = new Bench();
     const line = bench.subscribe(1);
