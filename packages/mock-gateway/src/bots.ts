@@ -43,11 +43,11 @@ export interface Bot {
   subscribedAt: Millis | null;
   reason: string | null;
   /** World instants of recent subscribes. */
-  subscribes: Millis[];
+  subscribes: Millis[] | undefined;
   throttledUntil: Millis;
   readonly memory: Memory;
   /** Deliveries that a fault keeps for the bot's next connection. */
-  readonly redeliveries: { turn: Turn; sameReqId: boolean; fault: string }[];
+  redeliveries: { turn: Turn; sameReqId: boolean; fault: string }[] | undefined;
 }
 
 /** What a wait for a bot ends with: the bot, subscribed or not by then, or none of that name. */
@@ -105,7 +105,7 @@ export class Bots {
     const bot = this.#bots.get(id) ?? this.#appear(id, secret);
     if (!bot) return "unknown bot";
     if (rateLimited) {
-      bot.subscribes = bot.subscribes.filter((at) => at > now - rate.withinMs);
+      bot.subscribes = bot.subscribes?.filter((at) => at > now - rate.withinMs) ?? [];
       if (now < bot.throttledUntil) return "throttled";
       if (bot.subscribes.length >= rate.subscribes) {
         bot.throttledUntil = now + rate.withinMs;
@@ -166,10 +166,10 @@ export class Bots {
       live: undefined,
       subscribedAt: null,
       reason: null,
-      subscribes: [],
+      subscribes: undefined,
       throttledUntil: 0,
       memory: new Memory(),
-      redeliveries: [],
+      redeliveries: undefined,
     };
     this.#bots.set(id, bot);
     return bot;

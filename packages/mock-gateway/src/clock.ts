@@ -16,7 +16,9 @@ export type Millis = number;
 export interface Appointment {
   readonly at: Millis;
   readonly order: number;
-  act: (() => void) | undefined;
+  /** Undefined once it has acted, or was cancelled. */
+  act: ((about: never) => void) | undefined;
+  readonly about: unknown;
 }
 
 /** Both clocks and what is due on the transport one. */
@@ -61,9 +63,9 @@ export class Clock {
       this.#pop();
       if (!first.act) continue;
       this.#transport = Math.max(this.#transport, first.at);
-      const { act } = first;
+      const { act, about } = first;
       first.act = undefined;
-      act();
+      act(about as never);
     }
     this.#transport = target;
   }
@@ -84,9 +86,14 @@ export class Clock {
     this.offsetMs = 0;
   }
 
-  /** Schedules `act` `ms` from now on the transport clock. */
-  after(ms: Millis, act: () => void): Appointment {
-    const made: Appointment = { at: this.#transport + ms, order: this.#order++, act };
+  /**
+   * Schedules `act` `ms` from now on the transport clock. What every connection schedules hands its connection over as
+   * `about`, so that ten thousand of them share one function.
+   */
+  after(ms: Millis, act: () => void): Appointment;
+  after<About>(ms: Millis, act: (about: About) => void, about: About): Appointment;
+  after(ms: Millis, act: (about: never) => void, about?: unknown): Appointment {
+    const made: Appointment = { at: this.#transport + ms, order: this.#order++, act, about };
     const heap = this.#heap;
     let at = heap.push(made) - 1;
     while (at > 0) {

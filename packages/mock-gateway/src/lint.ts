@@ -190,7 +190,8 @@ interface History {
   /** A command was refused because the subscription is gone: subscribing again is right. */
   lost: boolean;
   pingedAt: Millis | undefined;
-  reqIds: Set<string> | undefined;
+  /** Of the client's own choosing, the newest last. */
+  reqIds: string[] | undefined;
   /** Frames of a reply that are not acknowledged, by req_id. */
   unacked: Map<string, number> | undefined;
   found: Map<LintRuleId, number> | undefined;
@@ -213,7 +214,7 @@ const maxOfRule = 20;
 /** As many as may appear: one that is forgotten between two of its frames is made anew for each. */
 const maxBots = 50_000;
 /** Of one connection: a client that makes ids up twice does so soon. */
-const maxReqIds = 100;
+const maxReqIds = 64;
 /** Of a frame in a finding. */
 const maxShown = 2_000;
 
@@ -287,7 +288,7 @@ export class Lint {
     if (act.type === "respond") {
       const flying = history.unacked?.get(act.reqId) ?? 0;
       if (flying > 0) this.#note(history, "two-in-flight", seen, `req_id ${act.reqId}`);
-      (history.unacked ??= new Map()).set(act.reqId, flying + 1);
+      (history.unacked ??= new Map<string, number>()).set(act.reqId, flying + 1);
     }
     this.#replies(history, bot, seen);
     if (act.type === "send") this.#push(history, bot, seen, act);
@@ -303,11 +304,14 @@ export class Lint {
         this.#note(history, "subscribe-again", seen);
       if (history.frames === 1 && now - history.openedAt > 5_000)
         this.#note(history, "subscribe-late", seen, `${Math.round(now - history.openedAt)} ms`);
-      const known = this.#bot(act.botId);
-      if (known.throttledAt !== undefined && now - known.throttledAt < 30_000)
-        this.#note(history, "retries-throttled", seen);
-      known.throttledAt = why === "subscribe.throttled" ? now : undefined;
+      const before = this.#bots.get(act.botId);
+      if (before?.throttledAt !== undefined) {
+        if (now - before.throttledAt < 30_000) this.#note(history, "retries-throttled", seen);
+        before.throttledAt = undefined;
+      }
+      if (why === "subscribe.throttled") this.#bot(act.botId).throttledAt = now;
       if (errcode === 853_000) {
+        const known = this.#bot(act.botId);
         known.refusals = since(now - 60_000, known.refusals, now);
         if (known.refusals.length > 7)
           this.#note(history, "retries-credentials", seen, `${known.refusals.length} in a minute`);
@@ -342,10 +346,10 @@ export class Lint {
 
   /** A req_id that is the client's to choose. */
   #ownReqId(history: History, seen: Seen, reqId: string): void {
-    const reqIds = (history.reqIds ??= new Set());
-    if (reqIds.has(reqId)) this.#note(history, "req-id-reused", seen, reqId);
-    reqIds.add(reqId);
-    bound(reqIds, maxReqIds);
+    history.reqIds ??= [];
+    const { reqIds } = history;
+    if (reqIds.includes(reqId)) this.#note(history, "req-id-reused", seen, reqId);
+    else if (reqIds.push(reqId) > maxReqIds) reqIds.splice(0, maxReqIds >> 2);
   }
 
   #replies(history: History, bot: BotHistory, seen: Seen): void {
@@ -468,9 +472,8 @@ export class Lint {
     seen: Pick<Seen, "connection" | "bot" | "at" | "text">,
     particulars?: string,
   ): void {
-    const found = (history.found ??= new Map());
-    const times = (found.get(rule) ?? 0) + 1;
-    found.set(rule, times);
+    const times = (history.found?.get(rule) ?? 0) + 1;
+    (history.found ??= new Map<LintRuleId, number>()).set(rule, times);
     if (times > maxOfRule) return;
     const { requirement, what } = rules[rule];
     const { connection, bot, at, text } = seen;

@@ -5,14 +5,15 @@
  * order, and one timer stands for the world's deadline. What it does decide is how a socket is cut, and what a stranger may
  * cost: frame size, waiting bytes, open connections, time to send a request head.
  */
-import { createServer, type IncomingMessage, type Server } from "node:http";
+import { createServer, type Server } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { getRequestListener } from "@hono/node-server";
 import type { Hono } from "hono";
 import { WebSocketServer, type RawData, type WebSocket } from "ws";
+import { keepNewest } from "./bounded.ts";
 import { openDoor, type Certificate } from "./tls.ts";
-import { Spout } from "./spout.ts";
+import { Gathering, Spout } from "./spout.ts";
 import { World, type Answer, type CallId, type WorldEffect, type WorldInput, type WorldOptions } from "./world.ts";
 import { WireLog, type WireLogBounds } from "./wirelog.ts";
 
@@ -27,23 +28,46 @@ const maxConnections = 20_000;
 /** What a ping carries whose pong is to be noted: a pong repeats it. */
 const notedPing = "noted";
 const maxTimerMs = 2 ** 31 - 1;
-
-interface Line {
-  readonly ws: WebSocket;
-  readonly spout: Spout;
-}
+const maxTexts = 1_000;
 
 /** Drives one world. `run` is the only way in. */
 export class Driver {
   readonly world: World;
   readonly log: WireLog;
-  readonly #lines = new Map<number, Line>();
+  readonly #spouts = new Map<number, Spout>();
+  readonly #gathering = new Gathering();
+  /** Addresses and origins, which thousands of connections have in common. */
+  readonly #texts = new Map<string, string>();
   readonly #calls = new Map<CallId, (answer: Answer) => void>();
   #calling = 0;
   #connecting = 0;
   #timer: NodeJS.Timeout | undefined;
   #armedFor: number | undefined;
   #stopped = false;
+  readonly #bySocket = new WeakMap<WebSocket, Spout>();
+  /** One function for all sockets: four of its own would be a fiftieth of what a connection costs. */
+  readonly #on = {
+    message: sharedListener(this.#bySocket, (spout, data: RawData, isBinary: boolean) => {
+      const text = textOf(data);
+      if (isBinary) this.run({ type: "received", connection: spout.n, text, binary: true });
+      else this.run({ type: "received", connection: spout.n, text });
+    }),
+    ping: sharedListener(this.#bySocket, (spout, data: Buffer) => {
+      const pong = this.world.pong(performance.now(), spout.n);
+      if (pong.type === "nothing") return;
+      if (pong.afterMs === 0) spout.pong(data, pong.masked);
+      else setTimeout(() => spout.pong(data, pong.masked), pong.afterMs).unref();
+    }),
+    pong: sharedListener(this.#bySocket, (spout, data: Buffer) => {
+      if (data.toString() === notedPing) this.run({ type: "ponged", connection: spout.n });
+    }),
+    close: sharedListener(this.#bySocket, (spout, code: number, reason: Buffer) => {
+      this.#spouts.delete(spout.n);
+      this.run({ type: "closed", connection: spout.n, code, reason: reason.toString() });
+    }),
+    // What went wrong is in the close that follows: 1002, 1007, 1009 or 1006.
+    error: (): void => undefined,
+  };
 
   constructor(options: WorldOptions, bounds: WireLogBounds) {
     this.world = new World({ epochMs: performance.timeOrigin, ...options });
@@ -71,33 +95,20 @@ export class Driver {
   }
 
   /** Takes over a socket whose upgrade was accepted. */
-  connect(ws: WebSocket, spout: Spout, request: IncomingMessage, scheme: "http" | "https"): void {
-    const n = ++this.#connecting;
-    this.#lines.set(n, { ws, spout });
-    const address = (request.socket.remoteAddress ?? "").replace(/^::ffff:/, "");
-    const origin = `${scheme}://${request.headers.host ?? "127.0.0.1"}`;
-    ws.on("message", (data: RawData, isBinary: boolean) => {
-      const text = textOf(data);
-      this.run({ type: "received", connection: n, text, ...(isBinary ? { binary: true } : {}) });
-    });
-    ws.on("ping", (data: Buffer) => {
-      const pong = this.world.pong(performance.now(), n);
-      if (pong.type === "nothing") return;
-      if (pong.afterMs === 0) spout.pong(data, pong.masked);
-      else setTimeout(() => spout.pong(data, pong.masked), pong.afterMs).unref();
-    });
-    ws.on("pong", (data: Buffer) => {
-      if (data.toString() === notedPing) this.run({ type: "ponged", connection: n });
-    });
-    ws.on("close", (code, reason) => this.#closed(n, code, reason.toString()));
-    // What went wrong is in the close that follows: 1002, 1007, 1009 or 1006.
-    ws.on("error", () => undefined);
-    this.run({ type: "opened", connection: n, origin, address });
+  connect(ws: WebSocket, stream: Duplex, socket: Socket, host: string | undefined): void {
+    const spout = new Spout(++this.#connecting, ws, stream, socket, this.#gathering);
+    this.#spouts.set(spout.n, spout);
+    this.#bySocket.set(ws, spout);
+    const { message, ping, pong, close, error } = this.#on;
+    ws.on("message", message).on("ping", ping).on("pong", pong).on("close", close).on("error", error);
+    const address = (socket.remoteAddress ?? "").replace(/^::ffff:/, "");
+    const origin = `${stream === socket ? "http" : "https"}://${host ?? "127.0.0.1"}`;
+    this.run({ type: "opened", connection: spout.n, origin: this.#shared(origin), address: this.#shared(address) });
   }
 
   /** How many sockets are open, refused ones excluded. */
   get open(): number {
-    return this.#lines.size;
+    return this.#spouts.size;
   }
 
   get residentBytes(): number {
@@ -107,35 +118,36 @@ export class Driver {
   stop(): void {
     this.#stopped = true;
     clearTimeout(this.#timer);
-    for (const { ws } of this.#lines.values()) ws.terminate();
-    this.#lines.clear();
+    for (const spout of this.#spouts.values()) spout.terminate();
+    this.#spouts.clear();
     for (const resolve of this.#calls.values())
       resolve({ type: "refused", status: 404, detail: "the gateway was stopped" });
     this.#calls.clear();
   }
 
-  #closed(n: number, code: number, reason: string): void {
-    this.#lines.delete(n);
-    this.run({ type: "closed", connection: n, code, reason });
+  #shared(text: string): string {
+    const known = this.#texts.get(text);
+    if (known === undefined) keepNewest(this.#texts, text, text, maxTexts);
+    return known ?? text;
   }
 
   #perform(effects: readonly WorldEffect[]): void {
     for (const effect of effects) {
       switch (effect.type) {
         case "send":
-          this.#lines.get(effect.connection)?.spout.send(effect.text, effect.manner);
+          this.#spouts.get(effect.connection)?.send(effect.text, effect.manner);
           break;
         case "ping":
-          this.#lines.get(effect.connection)?.spout.ping(effect.noted ? notedPing : "");
+          this.#spouts.get(effect.connection)?.ping(effect.noted ? notedPing : "");
           break;
         case "close":
-          this.#lines.get(effect.connection)?.spout.close(effect.code, effect.reason);
+          this.#spouts.get(effect.connection)?.close(effect.code, effect.reason);
           break;
         case "reset":
-          this.#lines.get(effect.connection)?.spout.reset();
+          this.#spouts.get(effect.connection)?.reset();
           break;
         case "half-open":
-          this.#lines.get(effect.connection)?.spout.silence(effect.reads);
+          this.#spouts.get(effect.connection)?.silence(effect.reads);
           break;
         case "log":
           this.log.append(effect.entry);
@@ -186,21 +198,25 @@ export const listen = async (
     { headersTimeout: 10_000, requestTimeout: 120_000, connectionsCheckingInterval: 5_000 },
     (request, response) => void answer(request, response),
   );
-  const wss = new WebSocketServer({ noServer: true, maxPayload: maxFrameBytes, autoPong: false });
+  const wss = new WebSocketServer({
+    noServer: true,
+    maxPayload: maxFrameBytes,
+    autoPong: false,
+    // The driver knows them.
+    clientTracking: false,
+  });
   const door = certificate && openDoor(server, certificate);
   server.on("upgrade", (request, stream, head) => {
     stream.on("error", destroyIt);
     if (driver.open >= maxConnections) return refuseUpgrade(stream, 503, "Service Unavailable");
     const socket = door ? door.socketOf(stream) : (stream as Socket);
-    const scheme = socket === stream ? "http" : "https";
+    const { host } = request.headers;
     const upgrade = driver.world.upgrade(performance.now());
     if (upgrade.type === "cut") return void socket.resetAndDestroy();
     if (upgrade.type === "refuse") return refuseUpgrade(stream, upgrade.status, "Refused by a fault");
     const accept = (): void => {
-      if (stream.writable)
-        wss.handleUpgrade(request, stream, head, (ws) =>
-          driver.connect(ws, new Spout(ws, stream, socket), request, scheme),
-        );
+      stream.off("error", destroyIt);
+      if (stream.writable) wss.handleUpgrade(request, stream, head, (ws) => driver.connect(ws, stream, socket, host));
     };
     if (upgrade.stallMs === 0) accept();
     else setTimeout(accept, upgrade.stallMs).unref();
@@ -251,6 +267,15 @@ function destroyIt(this: Duplex): void {
 const refuseUpgrade = (socket: Duplex, status: number, text: string): void => {
   socket.end(`HTTP/1.1 ${status} ${text}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
 };
+
+/** A listener that knows its socket by `this`. */
+const sharedListener = <Told extends unknown[]>(
+  bySocket: WeakMap<WebSocket, Spout>,
+  act: (spout: Spout, ...told: Told) => void,
+) =>
+  function (this: WebSocket, ...told: Told): void {
+    act(bySocket.get(this)!, ...told);
+  };
 
 const textOf = (data: RawData): string => {
   if (Array.isArray(data)) return Buffer.concat(data).toString();

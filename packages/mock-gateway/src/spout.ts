@@ -1,9 +1,11 @@
 /**
  * One connection's way out: text messages as WebSockets carry them, or in the manner a fault asks for.
  *
- * Ordinary messages go through `ws`. What `ws` would never do (a frame byte by byte, at a trickle, two frames in one
- * segment, a masked frame from a server) is written to the raw socket, frame by frame, so that both ways can take turns.
- * While something unusual is on its way, everything behind it waits: order is kept, and no frame is cut by another.
+ * Frames are made here and written to the raw socket; only control frames go through `ws`. A server's frame is a few bytes
+ * before the text, and what follows from one piece of input is worth one system call: a busy gateway spends its time on
+ * those. What `ws` would never do (a frame byte by byte, at a trickle, two frames in one segment, a masked frame from a
+ * server) is written frame by frame; while that is on its way, everything behind it waits: order is kept, and no frame is
+ * cut by another.
  */
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
@@ -23,74 +25,106 @@ interface Waiting {
   readonly byteByByte?: boolean;
 }
 
+/** Those with something to write at the end of the turn. */
+export class Gathering {
+  #spouts: Spout[] = [];
+
+  add(spout: Spout): void {
+    if (this.#spouts.push(spout) === 1) void settled.then(this.#flush);
+  }
+
+  readonly #flush = (): void => {
+    const spouts = this.#spouts;
+    this.#spouts = [];
+    for (const spout of spouts) spout.flush();
+  };
+}
+
+const settled = Promise.resolve();
+
+/** The way out of one connection. */
 export class Spout {
+  /** The connection's number. */
+  readonly n: number;
   readonly #ws: WebSocket;
   /** What frames are written to: the socket, or TLS on top of it. */
   readonly #stream: Duplex;
   readonly #socket: Socket;
-  readonly #queue: Waiting[] = [];
+  readonly #gathering: Gathering;
+  /** Frames that leave at the end of the turn, each character a byte. */
+  #gathered = "";
+  #queue: Waiting[] | undefined;
   #held: Buffer | undefined;
   #busy = false;
   #shut = false;
-  #gathering = false;
 
-  constructor(ws: WebSocket, stream: Duplex, socket: Socket) {
+  constructor(n: number, ws: WebSocket, stream: Duplex, socket: Socket, gathering: Gathering) {
+    this.n = n;
     this.#ws = ws;
     this.#stream = stream;
     this.#socket = socket;
+    this.#gathering = gathering;
   }
 
   send(text: string, manner: Manner | undefined): void {
     if (this.#shut) return;
-    this.#gather();
-    if (!manner && !this.#busy && !this.#held) this.#ws.send(text);
-    else this.#unusual(Buffer.from(text), manner ?? {});
-    if (this.#ws.bufferedAmount + this.#waitingBytes > maxWaitingBytes) this.#ws.terminate();
+    if (!manner && !this.#busy && !this.#held) {
+      if (this.#gathered === "") this.#gathering.add(this);
+      this.#gathered += textFrame(text);
+    } else {
+      this.flush();
+      this.#unusual(Buffer.from(text), manner ?? {});
+    }
+    if (this.#stream.writableLength + this.#gathered.length + this.#waitingBytes > maxWaitingBytes) this.terminate();
+  }
+
+  /** Writes what was gathered: at the end of the turn, and before anything else is written. */
+  flush(): void {
+    const gathered = this.#gathered;
+    if (gathered === "") return;
+    this.#gathered = "";
+    // After a close frame nothing follows.
+    if (this.#ws.readyState === this.#ws.OPEN && this.#stream.writable) this.#stream.write(gathered, "latin1");
   }
 
   /** A control frame; left out while something unusual is on its way. */
   ping(data = ""): void {
-    if (!this.#shut && !this.#busy) this.#ws.ping(data);
+    if (this.#shut || this.#busy) return;
+    this.flush();
+    this.#ws.ping(data);
   }
 
   /** Answers a ping; `masked` as no server may. */
   pong(data: Buffer, masked: boolean): void {
     if (this.#shut || this.#busy) return;
+    this.flush();
     if (masked) this.#stream.write(frame(opcodes.pong, data, { masked }));
     else this.#ws.pong(data);
   }
 
   close(code: number, reason: string): void {
-    if (this.#busy) this.#ws.terminate();
+    this.flush();
+    if (this.#busy) this.terminate();
     else this.#ws.close(code, reason);
   }
 
   reset(): void {
-    this.#flush();
+    this.flush();
     this.#shut = true;
     this.#socket.resetAndDestroy();
   }
 
+  /** Ends it without a close frame. */
+  terminate(): void {
+    this.#ws.terminate();
+  }
+
   /** Nothing goes out any more; with `reads` what comes in is read and thrown away. */
   silence(reads: boolean): void {
-    this.#flush();
+    this.flush();
     this.#shut = true;
-    this.#queue.length = 0;
+    this.#queue = undefined;
     if (!reads) this.#ws.pause();
-  }
-
-  /** What follows from one piece of input goes out in one write: system calls are what a busy gateway spends its time on. */
-  #gather(): void {
-    if (this.#gathering) return;
-    this.#gathering = true;
-    this.#stream.cork();
-    queueMicrotask(() => this.#flush());
-  }
-
-  #flush(): void {
-    if (!this.#gathering) return;
-    this.#gathering = false;
-    this.#stream.uncork();
   }
 
   #unusual(payload: Buffer, { binary, split, bytesPerSecond }: Manner): void {
@@ -104,7 +138,7 @@ export class Spout {
     const bytes = split === "fragments" ? fragments(opcode, payload) : frame(opcode, payload);
     const held = this.#held;
     this.#held = undefined;
-    this.#queue.push({
+    (this.#queue ??= []).push({
       bytes: held ? Buffer.concat([held, bytes]) : bytes,
       ...(bytesPerSecond === undefined ? {} : { bytesPerSecond }),
       ...(split === "bytes" ? { byteByByte: true } : {}),
@@ -116,13 +150,13 @@ export class Spout {
     const held = this.#held;
     if (!held) return;
     this.#held = undefined;
-    this.#queue.push({ bytes: held });
+    (this.#queue ??= []).push({ bytes: held });
     if (!this.#busy) void this.#drain();
   }
 
   async #drain(): Promise<void> {
     this.#busy = true;
-    for (let next = this.#queue.shift(); next && !this.#shut; next = this.#queue.shift()) await this.#pour(next);
+    for (let next = this.#queue?.shift(); next && !this.#shut; next = this.#queue?.shift()) await this.#pour(next);
     this.#busy = false;
   }
 
@@ -148,7 +182,7 @@ export class Spout {
   }
 
   get #waitingBytes(): number {
-    return this.#queue.reduce((sum, { bytes }) => sum + bytes.length, 0);
+    return this.#queue?.reduce((sum, { bytes }) => sum + bytes.length, 0) ?? 0;
   }
 }
 
@@ -160,16 +194,30 @@ const pause = (ms: number): Promise<void> =>
 /** RFC 6455, 5.2. */
 const opcodes = { continuation: 0x0, text: 0x1, binary: 0x2, pong: 0xa } as const;
 
-const frame = (opcode: number, payload: Buffer, { final = true, masked = false } = {}): Buffer => {
-  const { length } = payload;
+/** A text frame, each character a byte: most texts are ASCII, and are their own bytes. */
+const textFrame = (text: string): string => {
+  const length = Buffer.byteLength(text);
+  const bytes = length === text.length ? text : Buffer.from(text).toString("latin1");
+  return (length < 126 ? String.fromCharCode(0x81, length) : headOf(opcodes.text, length).toString("latin1")) + bytes;
+};
+
+const frame = (opcode: number, payload: Buffer, options?: HeadOptions): Buffer =>
+  Buffer.concat([headOf(opcode, payload.length, options), payload]);
+
+interface HeadOptions {
+  readonly final?: boolean;
+  readonly masked?: boolean;
+}
+
+const headOf = (opcode: number, length: number, { final = true, masked = false }: HeadOptions = {}): Buffer => {
   const extended = length < 126 ? 0 : length < 65_536 ? 2 : 8;
+  // A mask of zeros is a mask all the same, and leaves the payload as it is.
   const head = Buffer.alloc(2 + extended + (masked ? 4 : 0));
   head[0] = (final ? 0x80 : 0) | opcode;
   head[1] = (masked ? 0x80 : 0) | (extended === 0 ? length : extended === 2 ? 126 : 127);
   if (extended === 2) head.writeUInt16BE(length, 2);
   if (extended === 8) head.writeBigUInt64BE(BigInt(length), 2);
-  // A mask of zeros is a mask all the same, and leaves the payload as it is.
-  return Buffer.concat([head, payload]);
+  return head;
 };
 
 const fragments = (opcode: number, payload: Buffer): Buffer => {

@@ -288,7 +288,7 @@ export class World {
     this.#lint?.opened(n, this.#clock.transport);
     this.#outlet.note(connection, `opened from ${address}`);
     this.#watch(connection);
-    this.#ping(connection);
+    this.#pingLater(connection);
   }
 
   #received({ connection: n, text, binary }: WorldInput & { type: "received" }): void {
@@ -444,7 +444,9 @@ export class World {
     if (before) this.#kickOut(bot, before, undefined);
     this.#bots.arrived(bot);
     if (!bot.live) return;
-    for (const { turn, sameReqId, fault } of bot.redeliveries.splice(0))
+    const { redeliveries = [] } = bot;
+    bot.redeliveries = undefined;
+    for (const { turn, sameReqId, fault } of redeliveries)
       this.#deliver(bot, this.#conversations.again(turn, destination(bot)!, sameReqId), "callback.redelivered", fault);
     if (anew && this.switches.redeliverUnanswered)
       for (const turn of this.#conversations.unanswered(bot, destination(bot)!))
@@ -528,7 +530,7 @@ export class World {
   }
 
   /** Cuts a connection on which the client was silent for `idleMs`, or that never subscribed (GW-BEAT-4, GW-AUTH-8). */
-  #watch(connection: Connection): void {
+  readonly #watch = (connection: Connection): void => {
     const { idleMs, subscribeTimeoutMs } = this.switches;
     const limit = connection.session.state === "open" ? subscribeTimeoutMs : idleMs;
     const since = this.#clock.transport - connection.heardAt;
@@ -537,17 +539,18 @@ export class World {
       return this.#cut(connection.session.n, "reset");
     }
     // Without a limit it looks again now and then, since switches change at run time.
-    connection.idle = this.#clock.after(limit > 0 ? Math.max(1, limit - since) : 60_000, () => this.#watch(connection));
+    connection.idle = this.#clock.after(limit > 0 ? Math.max(1, limit - since) : 60_000, this.#watch, connection);
+  };
+
+  #pingLater(connection: Connection): void {
+    const { wsPingMs } = this.switches;
+    if (wsPingMs > 0) connection.pinging = this.#clock.after(wsPingMs, this.#ping, connection);
   }
 
-  #ping(connection: Connection): void {
-    const { wsPingMs } = this.switches;
-    if (wsPingMs === 0) return;
-    connection.pinging = this.#clock.after(wsPingMs, () => {
-      this.#effects.push({ type: "ping", connection: connection.session.n });
-      this.#ping(connection);
-    });
-  }
+  readonly #ping = (connection: Connection): void => {
+    this.#effects.push({ type: "ping", connection: connection.session.n });
+    this.#pingLater(connection);
+  };
 
   // -------------------------------------------------------------------------------------------------------------------
   // Bots, settings
@@ -778,7 +781,7 @@ export class World {
   #redeliver(turn: Turn, { reqId = "new", over = "same" }: FaultOf<"redeliver">, fault: string): void {
     const bot = this.#bots.get(turn.bot.id);
     if (!bot || turn.eventtype !== undefined) return;
-    if (over === "next") bot.redeliveries.push({ turn, sameReqId: reqId === "same", fault });
+    if (over === "next") (bot.redeliveries ??= []).push({ turn, sameReqId: reqId === "same", fault });
     else if (bot.live)
       this.#callback(
         bot.live,

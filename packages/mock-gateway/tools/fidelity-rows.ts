@@ -38,15 +38,15 @@ export const rows: Readonly<Record<string, Row>> = {
   "GW-CONN-1": code(
     "any path is upgraded",
     "server.ts",
-    "noServer: true, ",
-    'noServer: true, path: "/", ',
+    "noServer: true,",
+    'noServer: true, path: "/",',
     "server.test.ts: a client on any path, with any sub-protocol, subscribes and answers what a user says",
   ),
   "GW-CONN-2": code(
     "a frame is one text message",
     "spout.ts",
-    "this.#ws.send(text)",
-    "this.#ws.send(`${text}.`)",
+    "+= textFrame(text)",
+    "+= textFrame(`${text}.`)",
     "server.test.ts: a client on any path, with any sub-protocol, subscribes and answers what a user says",
   ),
   "GW-CONN-3": code(
@@ -432,8 +432,8 @@ export const rows: Readonly<Record<string, Row>> = {
   "GW-REPLY-6": code(
     "each frame is acked",
     "outlet.ts",
-    "this.#sendAck(asked, text, why, errcode);",
-    "if (!asked.text.includes('\"finish\":false')) this.#sendAck(asked, text, why, errcode);",
+    "lint?.acked(connection.session.n, reqId);",
+    "if (asked.text.includes('\"finish\":false')) return;",
     "facts.test.ts: every frame of a stream is acked, and each of its frames changes the one bubble",
   ),
   "GW-REPLY-8": code(
