@@ -227,6 +227,17 @@ export function withoutMention(text: string, botName: string | undefined): strin
   return rest === "" || /^\s/u.test(rest) ? rest.trimStart() : text;
 }
 
+/** The text of a message's body as it was kept: one of a type that is not known, or that lacks a member, is its type in brackets. */
+export function readAloud(body: Readonly<Record<string, unknown>>, botName: string | undefined): string {
+  let text: string;
+  try {
+    text = textOf(body as unknown as MessageBody);
+  } catch {
+    text = `[${String(body["msgtype"])}]`;
+  }
+  return withoutMention(typeof text === "string" ? text : "", botName);
+}
+
 function textOf(part: MessageBody | MixedItem): string {
   switch (part.msgtype) {
     case "text":

@@ -11,6 +11,7 @@ import {
   type DeliveryFilter,
   type Entry,
   type EntryFilter,
+  type KnownChat,
   type Retention,
   type Seq,
   type Store,
@@ -104,6 +105,27 @@ export class MemoryStore implements Store {
         }
       }
       return found;
+    });
+  }
+
+  chats({
+    bot,
+    before,
+    limit,
+  }: {
+    bot?: string | undefined;
+    before?: Seq | undefined;
+    limit: number;
+  }): Promise<KnownChat[]> {
+    return this.#answer(() => {
+      const found = new Map<string, KnownChat>();
+      for (const seq of page(this.#seqs, { order: "descending" })) {
+        const entry = this.#entries.get(seq)!;
+        if (entry.chat === undefined || (bot !== undefined && entry.bot !== bot)) continue;
+        const key = `${entry.bot}\n${entry.chat.type}\n${entry.chat.id}`;
+        if (!found.has(key)) found.set(key, { bot: entry.bot, chat: entry.chat, lastSeq: seq, lastAt: entry.at });
+      }
+      return [...found.values()].filter(({ lastSeq }) => before === undefined || lastSeq < before).slice(0, limit);
     });
   }
 

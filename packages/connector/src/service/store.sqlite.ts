@@ -17,6 +17,7 @@ import {
   type DeliveryFilter,
   type Entry,
   type EntryFilter,
+  type KnownChat,
   type Retention,
   type Seq,
   type Store,
@@ -92,6 +93,15 @@ const migrations = [
    CREATE INDEX delivery_webhook ON delivery (webhook, seq);
    CREATE INDEX delivery_pending ON delivery (seq, webhook) WHERE state = 'pending';
    CREATE INDEX delivery_dead ON delivery (seq, webhook) WHERE state = 'dead';
+   CREATE TABLE chat (
+     bot TEXT NOT NULL,
+     id TEXT NOT NULL,
+     type TEXT NOT NULL,
+     last_seq INTEGER NOT NULL,
+     last_at INTEGER NOT NULL,
+     PRIMARY KEY (bot, type, id)
+   ) STRICT, WITHOUT ROWID;
+   CREATE INDEX chat_last_seq ON chat (last_seq);
    CREATE TABLE document (
      collection TEXT NOT NULL,
      key TEXT NOT NULL,
@@ -108,6 +118,10 @@ const writes = {
   entry: `INSERT INTO entry (seq, bot, direction, kind, chat, user, msgid, reply_to, state, at, data, sealed)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (seq) DO UPDATE SET state = excluded.state, data = excluded.data, sealed = excluded.sealed`,
+  // Looking for them among a million entries would take the thread a second.
+  chat: `INSERT INTO chat (bot, id, type, last_seq, last_at) VALUES (?, ?, ?, ?, ?)
+    ON CONFLICT (bot, type, id) DO UPDATE SET last_seq = excluded.last_seq, last_at = excluded.last_at
+      WHERE excluded.last_seq > last_seq`,
   delivery: `INSERT INTO delivery (seq, webhook, bot, lane, state, tries, attempts, next_at, created_at, changed_at)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (seq, webhook) DO UPDATE SET state = excluded.state, tries = excluded.tries,
@@ -118,6 +132,7 @@ const writes = {
     WHERE (user = ?1 OR (chat = ?1 AND data ->> 'chattype' = 'single')) AND (?2 IS NULL OR bot = ?2))`,
   deleteEntriesOf: `DELETE FROM entry
     WHERE (user = ?1 OR (chat = ?1 AND data ->> 'chattype' = 'single')) AND (?2 IS NULL OR bot = ?2)`,
+  deleteChat: "DELETE FROM chat WHERE id = ?1 AND type = 'single' AND (?2 IS NULL OR bot = ?2)",
 } as const;
 
 type WriteName = keyof typeof writes;
@@ -224,6 +239,24 @@ class SqliteStore implements Store {
     return (await this.#read(sql, values)).map(deliveryOfRow);
   }
 
+  async chats({
+    bot,
+    before,
+    limit,
+  }: {
+    bot?: string | undefined;
+    before?: Seq | undefined;
+    limit: number;
+  }): Promise<KnownChat[]> {
+    const sql = `SELECT * FROM chat WHERE (?1 IS NULL OR bot = ?1) AND last_seq < ?2 ORDER BY last_seq DESC LIMIT ?3`;
+    return (await this.#read(sql, [bot ?? null, before ?? Number.MAX_SAFE_INTEGER, limit])).map((row) => ({
+      bot: String(row["bot"]),
+      chat: { id: String(row["id"]), type: row["type"] as "single" | "group" },
+      lastSeq: Number(row["last_seq"]),
+      lastAt: Number(row["last_at"]),
+    }));
+  }
+
   async document(collection: Collection, key: string): Promise<StoredDocument | undefined> {
     const sql = "SELECT key, value, expires_at FROM document WHERE collection = ? AND key = ?";
     const [row] = await this.#read(sql, [collection, key]);
@@ -257,6 +290,7 @@ class SqliteStore implements Store {
              AND NOT EXISTS (SELECT 1 FROM entry WHERE entry.seq = delivery.seq)`,
           seqs,
         ],
+        ["DELETE FROM chat WHERE last_at < ?", before],
         ["DELETE FROM document WHERE expires_at <= ?", now],
       ],
     });
@@ -325,14 +359,14 @@ class SqliteStore implements Store {
     this.#away = undefined;
     // Whoever waits behind a commit that was refused does not know it yet: going on would change their order.
     const refused = answers.find((answer, at) => "refused" in answer && batch[at]?.operation.type === "commit");
-    if (refused !== undefined && "refused" in refused) {
-      const behind = this.#waiting.filter(({ operation }) => operation.type === "commit");
-      this.#waiting = this.#waiting.filter(({ operation }) => operation.type !== "commit");
-      for (const { reject } of behind) reject(errorOf(refused.refused));
-    }
+    const behind = refused === undefined ? [] : this.#waiting.filter(({ operation }) => operation.type === "commit");
+    if (behind.length > 0) this.#waiting = this.#waiting.filter(({ operation }) => operation.type !== "commit");
     for (const [at, answer] of answers.entries())
       if ("refused" in answer) batch[at]?.reject(errorOf(answer.refused));
       else batch[at]?.resolve(answer.value);
+    // In the order of calls, so that whoever keeps them to try again has that order.
+    for (const { reject } of behind)
+      if (refused !== undefined && "refused" in refused) reject(errorOf(refused.refused));
     this.#send();
   }
 
@@ -359,6 +393,7 @@ function stepsOf(change: Change): Step[] {
     return [
       [places.deleteDeliveriesOf, ...whose],
       [places.deleteEntriesOf, ...whose],
+      [places.deleteChat, ...whose],
     ];
   }
   switch (change.put) {
@@ -366,7 +401,10 @@ function stepsOf(change: Change): Step[] {
       const { seq, bot, direction, kind, chat, user, msgid, replyTo, state, at, sealed, ...rest } = change.entry;
       const data = JSON.stringify({ chattype: chat?.type, ...rest });
       const looked = [chat?.id ?? null, user ?? null, msgid ?? null, replyTo ?? null] as const;
-      return [[places.entry, seq, bot, direction, kind, ...looked, state, at, data, sealed ?? null]];
+      const step: Step = [places.entry, seq, bot, direction, kind, ...looked, state, at, data, sealed ?? null];
+      // One that was changed is not new in its chat.
+      if (chat === undefined || rest.changedAt !== at) return [step];
+      return [step, [places.chat, bot, chat.id, chat.type, seq, at]];
     }
     case "delivery": {
       const { seq, webhook, bot, lane, state, tries, attempts, nextAt, createdAt, changedAt } = change.delivery;

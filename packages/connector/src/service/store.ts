@@ -185,6 +185,14 @@ export interface Retention {
   readonly maxBytes?: number | undefined;
 }
 
+/** A chat in which something was said, by either side. */
+export interface KnownChat {
+  readonly bot: string;
+  readonly chat: EntryChat;
+  readonly lastSeq: Seq;
+  readonly lastAt: EpochMs;
+}
+
 /** How much there is. */
 export interface StoreStats {
   readonly entries: number;
@@ -207,6 +215,12 @@ export interface Store {
   entries(filter: EntryFilter): Promise<Entry[]>;
   delivery(id: string): Promise<Delivery | undefined>;
   deliveries(filter: DeliveryFilter): Promise<Delivery[]>;
+  /** The chats in which something was said last, that first; `before`: only those whose last entry has a smaller number. */
+  chats(filter: {
+    readonly bot?: string | undefined;
+    readonly before?: Seq | undefined;
+    readonly limit: number;
+  }): Promise<KnownChat[]>;
   document(collection: Collection, key: string): Promise<StoredDocument | undefined>;
   documents(collection: Collection, page: { after?: string | undefined; limit: number }): Promise<StoredDocument[]>;
   /**

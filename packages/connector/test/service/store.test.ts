@@ -288,6 +288,31 @@ describe.each([
     expect((await store.entries({ limit: 10 })).map(({ seq }) => seq)).toEqual([4, 6]);
   });
 
+  it("knows the chats, the one that something was said in last first", async () => {
+    const group = { id: "g", type: "group" } as const;
+    await store.commit(
+      put(
+        entry(1),
+        entry(2, { chat: group, user: "tom" }),
+        entry(3, { bot: "other" }),
+        entry(4, { chat: undefined }),
+        entry(5, { at: 1_005 }),
+      ),
+    );
+    await store.commit(put(entry(2, { chat: group, user: "tom", state: "delivered", changedAt: 9_999 })));
+    const lily = { id: "lily", type: "single" };
+    const all = [
+      { bot: "bot", chat: lily, lastSeq: 5, lastAt: 1_005 },
+      { bot: "other", chat: lily, lastSeq: 3, lastAt: 1_003 },
+      { bot: "bot", chat: group, lastSeq: 2, lastAt: 1_002 },
+    ];
+    expect(await store.chats({ limit: 10 })).toEqual(all);
+    expect(await store.chats({ limit: 1, before: 5 })).toEqual([all[1]]);
+    expect(await store.chats({ bot: "bot", limit: 10 })).toEqual([all[0], all[2]]);
+    await store.commit([{ delete: "entries", userid: "lily" }]);
+    expect(await store.chats({ limit: 10 })).toEqual([all[2]]);
+  });
+
   it("counts what there is", async () => {
     await store.commit(
       put(entry(1), delivery(1), entry(2, { state: "accepted" }), entry(3), delivery(3, { state: "dead" })),

@@ -1,0 +1,84 @@
+/**
+ * The vault's cipher, and the store's own key: node:crypto, which Node, Deno and Bun have, and the file that holds the
+ * key. Decides the form of a sealed thing and where the key is looked for.
+ */
+import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from "node:crypto";
+import { closeSync, fsyncSync, openSync, readFileSync, writeSync } from "node:fs";
+import { UsageError } from "@openws/protocol";
+import { StoreError } from "./store.ts";
+import type { Cipher } from "./vault.ts";
+
+const nonceBytes = 12;
+const tagBytes = 16;
+/** The first byte: how what follows was sealed. */
+const version = 1;
+
+/** AES-256-GCM. Sealed: version (1 byte), nonce (12), ciphertext, tag (16). */
+export const nodeCipher: Cipher = {
+  key: (secret, info) => new Uint8Array(hkdfSync("sha256", secret, "openws store", info, 32)),
+  seal: (key, plain, bound) => {
+    const nonce = randomBytes(nonceBytes);
+    const cipher = createCipheriv("aes-256-gcm", key, nonce).setAAD(Buffer.from(bound));
+    return new Uint8Array(
+      Buffer.concat([Buffer.of(version), nonce, cipher.update(plain), cipher.final(), cipher.getAuthTag()]),
+    );
+  },
+  open: (key, sealed, bound) => {
+    if (sealed[0] !== version || sealed.length < 1 + nonceBytes + tagBytes) return undefined;
+    const nonce = sealed.subarray(1, 1 + nonceBytes);
+    const decipher = createDecipheriv("aes-256-gcm", key, nonce, { authTagLength: tagBytes })
+      .setAAD(Buffer.from(bound))
+      .setAuthTag(sealed.subarray(-tagBytes));
+    try {
+      return new Uint8Array(
+        Buffer.concat([decipher.update(sealed.subarray(1 + nonceBytes, -tagBytes)), decipher.final()]),
+      );
+    } catch {
+      return undefined;
+    }
+  },
+};
+
+/** A key by chance, for stores that end with the process. */
+export function randomKey(): Uint8Array {
+  return new Uint8Array(randomBytes(32));
+}
+
+/**
+ * The store's own key: `given` (OPENWS_STORE_KEY, 32 bytes as 64 hexadecimal digits or as base64), else that of the file
+ * beside the database, `<database>.key`, which is made at the first start and readable by its owner alone. Keep a copy of
+ * the file apart from copies of the database. Throws `UsageError` for a key that is none, and `StoreError` where the file
+ * cannot be read or made.
+ */
+export function storeKey(database: string, given: string | undefined): Uint8Array {
+  if (given !== undefined && given !== "") return parseKey(given, "OPENWS_STORE_KEY");
+  const path = `${database}.key`;
+  try {
+    return parseKey(readFileSync(path, "utf8"), path);
+  } catch (cause) {
+    if (cause instanceof UsageError) throw cause;
+    if ((cause as NodeJS.ErrnoException).code !== "ENOENT")
+      throw new StoreError("unwritable", `the store's key ${path} cannot be read; see to the rights to it`, { cause });
+  }
+  const key = randomKey();
+  try {
+    const file = openSync(path, "wx", 0o600);
+    writeSync(file, `${Buffer.from(key).toString("base64")}\n`);
+    fsyncSync(file);
+    closeSync(file);
+  } catch (cause) {
+    throw new StoreError("unwritable", `the store's key ${path} cannot be made; see to the rights to its folder`, {
+      cause,
+    });
+  }
+  return key;
+}
+
+function parseKey(text: string, where: string): Uint8Array {
+  const trimmed = text.trim();
+  const key = Buffer.from(trimmed, /^[0-9a-fA-F]{64}$/.test(trimmed) ? "hex" : "base64");
+  if (key.length === 32) return new Uint8Array(key);
+  throw new UsageError(
+    `${where} must hold 32 bytes, as 64 hexadecimal digits or as base64; "openssl rand -base64 32" makes one`,
+  );
+}
