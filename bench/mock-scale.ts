@@ -7,13 +7,12 @@
  *
  * Switched on the mock: latencies 0; quota, subscribeRate, chatPrecondition off (a push needs no chat that spoke before).
  */
-import { fork, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { setPriority } from "node:os";
 import { startGateway } from "@openws/mock-gateway";
 import { WebSocket, WebSocketServer } from "ws";
+import { type Memory, answer, ask, cpuMicros, hurry, memory, next, passed, say as tell, start, stop } from "./child.ts";
 import { median, say } from "./row.ts";
 
 const bots = Number(process.env["BENCH_BOTS"] ?? 10_000);
@@ -34,12 +33,6 @@ interface Load {
   readonly p99: number;
 }
 
-/** Bytes of a process after a collection: resident, and what JavaScript holds. */
-interface Memory {
-  readonly rss: number;
-  readonly held: number;
-}
-
 const main = async (): Promise<void> => {
   const measured: Record<Side, { bytes: number[]; cpu: number[]; loads: Load[] }> = {
     gateway: { bytes: [], cpu: [], loads: [] },
@@ -47,9 +40,9 @@ const main = async (): Promise<void> => {
   };
   for (let round = 1; round <= rounds; round++)
     for (const side of ["gateway", "bare"] as const) {
-      const server = await start("serve", side);
+      const server = await start(import.meta.filename, "serve", side);
       const url = await next<string>(server, "url");
-      const load = await start("load", url);
+      const load = await start(import.meta.filename, "load", url);
       await next(load, "up");
       // What the first tenth costs is not theirs alone: the heap's young generation, compiled code, tables that are bounded.
       await ask(load, "first");
@@ -67,7 +60,7 @@ const main = async (): Promise<void> => {
         `round ${round}, ${side}: ${Math.round(bytes!)} bytes resident a connection (${Math.round(held!)} held), ` +
           `${Math.round(found.pushesPerSecond)} pushes/s of ${cpu.toFixed(1)} µs CPU, ack p50 ${found.p50.toFixed(2)} ms, p99 ${found.p99.toFixed(2)} ms\n`,
       );
-      await Promise.all([stop(load), stop(server)]);
+      await stop(load, server);
     }
 
   const { gateway, bare } = measured;
@@ -126,22 +119,9 @@ const main = async (): Promise<void> => {
 const serve = async (side: Side): Promise<void> => {
   hurry();
   const url = side === "gateway" ? await serveGateway() : await serveBare();
-  answer("memory", async (): Promise<Memory> => {
-    // Twice, with a turn between: what the first collection released is gone after the second.
-    for (let turn = 0; turn < 2; turn++) {
-      globalThis.gc?.();
-      await new Promise((resolve) => {
-        setTimeout(resolve, 100);
-      });
-    }
-    const { rss, heapUsed, external } = process.memoryUsage();
-    return { rss, held: heapUsed + external };
-  });
-  answer("cpu", () => {
-    const { user, system } = process.cpuUsage();
-    return Promise.resolve(user + system);
-  });
-  process.send!({ url });
+  answer("memory", memory);
+  answer("cpu", cpuMicros);
+  tell("url", url);
 };
 
 const serveGateway = async (): Promise<string> => {
@@ -225,62 +205,7 @@ const load = async (url: string): Promise<void> => {
     const at = (share: number): number => sorted[Math.floor(sorted.length * share)] ?? Infinity;
     return { pushes, pushesPerSecond: sorted.length / seconds, p50: at(0.5), p99: at(0.99) };
   });
-  process.send!({ up: true });
-};
-
-const passed = (ms: number): Promise<void> =>
-  new Promise((resolve) => {
-    setTimeout(resolve, ms);
-  });
-
-// ---------------------------------------------------------------------------------------------------------------------
-// Processes that talk
-
-const start = async (role: string, argument: string): Promise<ChildProcess> => {
-  const child = fork(import.meta.filename, [role, argument], { execArgv: ["--expose-gc"] });
-  // Nothing here takes minutes: a process that hangs is ended rather than left behind.
-  const timer = setTimeout(() => child.kill("SIGKILL"), 180_000);
-  child.once("exit", () => clearTimeout(timer));
-  await once(child, "spawn");
-  return child;
-};
-
-const next = <T>(child: ChildProcess, name: string): Promise<T> =>
-  new Promise((resolve, reject) => {
-    const take = (message: Record<string, T>): void => {
-      if (!(name in message)) return;
-      child.off("message", take);
-      resolve(message[name]!);
-    };
-    child.on("message", take);
-    child.once("exit", (code) => reject(new Error(`a process of the bench ended with ${code ?? "a signal"}`)));
-  });
-
-const ask = <T>(child: ChildProcess, question: string): Promise<T> => {
-  const answered = next<T>(child, question);
-  child.send({ ask: question });
-  return answered;
-};
-
-const answer = (question: string, made: () => Promise<unknown>): void => {
-  process.on("message", (message: { ask?: string }) => {
-    if (message.ask === question) void made().then((result) => process.send!({ [question]: result }));
-  });
-};
-
-const stop = async (child: ChildProcess): Promise<void> => {
-  const ended = once(child, "exit");
-  child.kill("SIGKILL");
-  await ended;
-};
-
-/** Keeps other work of the machine out of the figures, where the system lets us. */
-const hurry = (): void => {
-  try {
-    setPriority(-15);
-  } catch {
-    return; // Only a privileged user may; the ratios bear it.
-  }
+  tell("up");
 };
 
 const [role, argument] = process.argv.slice(2);

@@ -1,7 +1,7 @@
 /**
  * `npm run bench [-- NAME…]`: runs the benches of this folder, one after another, and prints what they measured as ratios.
  *
- * A bench is a file beside this one. It measures both sides in one run, stops by itself, writes what it is doing to standard
+ * A bench is a file beside this one that is no part of others. It measures both sides in one run, stops by itself, writes what it is doing to standard
  * error and each result as one JSON line to standard output (a {@link Row}). Figures of a machine mean little, ratios travel.
  */
 import { spawn } from "node:child_process";
@@ -12,8 +12,10 @@ import { createInterface } from "node:readline";
 import type { Row } from "./row.ts";
 
 const folder = import.meta.dirname;
+/** What benches are made of. */
+const parts = ["run.ts", "row.ts", "child.ts", "clients.ts"];
 const benches = readdirSync(folder)
-  .filter((name) => name.endsWith(".ts") && name !== "run.ts" && name !== "row.ts")
+  .filter((name) => name.endsWith(".ts") && !parts.includes(name))
   .toSorted();
 
 const main = async (names: readonly string[]): Promise<number> => {
