@@ -6,8 +6,8 @@
  * subscribes (GW-AUTH-5), and what is known of a bot.
  */
 import type { Clock, Millis } from "./clock.ts";
-import { Memory, type Destination, type Turn } from "./conversations.ts";
 import type { Connection } from "./outlet.ts";
+import { Memory, type Destination, type Turn } from "./turns.ts";
 import type { CallId } from "./waiters.ts";
 
 /** A bot that may subscribe. Without a secret any is accepted; the name is what groups mention, by default the id. */

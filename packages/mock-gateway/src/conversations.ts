@@ -1,8 +1,8 @@
 /**
- * What bots and users say to each other: callbacks with their req_ids, and everything a subscribed bot can answer.
+ * What bots and users say to each other: callbacks, and everything a subscribed bot can answer.
  *
- * A *turn* is one callback: its req_id, whom it concerns, when it went out, what came of it. Whether a reply is good
- * depends on its turn, on windows and quotas, and on what is in it; each refusal is the name of the behaviour that refuses.
+ * Whether a reply is good depends on the turn it answers (turns.ts), on windows and quotas, and on what is in it; each
+ * refusal is the name of the behaviour that refuses.
  * Which connection a frame came on matters in two places only (a req_id from an earlier connection, chunks in flight), so
  * connections are numbers here.
  *
@@ -11,7 +11,7 @@
 import { maxContentBytes, maxFeedbackIdBytes } from "@openws/protocol/frames";
 import type { BehaviourId } from "./behaviours.ts";
 import { bound, keepNewest } from "./bounded.ts";
-import { eventBody, messageBody, wordsOf, type Making, type UserEvent, type UserMessage } from "./callbacks.ts";
+import { eventBody, messageBody, wordsOf, type UserEvent, type UserMessage } from "./callbacks.ts";
 import { refuseCard } from "./cards.ts";
 import type { Chance } from "./chance.ts";
 import { Chats, type BotItem, type Chat, type Via } from "./chats.ts";
@@ -19,6 +19,7 @@ import type { Clock, Millis } from "./clock.ts";
 import { Media } from "./media.ts";
 import { readResponse, type Act, type Card, type Content, type Fields } from "./session.ts";
 import type { Switches } from "./switches.ts";
+import { answered, Turns, type Destination, type Speaker, type Turn } from "./turns.ts";
 import { Uploads, type Refused } from "./uploads.ts";
 
 /** What an ack says. */
@@ -33,66 +34,6 @@ export interface Verdict {
 /** Acknowledged with 0. */
 export const ok: Verdict = { why: "ok" };
 
-/** A bot as conversations know it. */
-export interface Speaker {
-  readonly id: string;
-  readonly name: string;
-  readonly memory: Memory;
-}
-
-/** What is remembered for one bot. */
-export class Memory {
-  // Most of ten thousand bots never need them, and empty tables cost as much as the rest of a bot.
-  #taskIds: Set<string> | undefined;
-  #unanswered: Map<string, Turn> | undefined;
-  #interactions: Map<string, Turn[]> | undefined;
-
-  get taskIds(): Set<string> {
-    return (this.#taskIds ??= new Set());
-  }
-
-  /** Delivered messages nobody answered, by msgid; kept only when they are to be redelivered. */
-  get unanswered(): Map<string, Turn> {
-    return (this.#unanswered ??= new Map());
-  }
-
-  /** What each user has in interaction, by userid. */
-  get interactions(): Map<string, Turn[]> {
-    return (this.#interactions ??= new Map());
-  }
-}
-
-/** Where a callback goes: the connection's number, and how its client reaches us over HTTP. */
-export interface Destination {
-  readonly connection: number;
-  readonly origin: string;
-}
-
-/** One callback and what came of it. */
-export interface Turn {
-  readonly reqId: string;
-  readonly msgid: string;
-  readonly bot: Speaker;
-  /** Undefined for a message. */
-  readonly eventtype: string | undefined;
-  readonly chat: Chat | undefined;
-  /** World clock. */
-  readonly at: Millis;
-  readonly connection: number;
-  /** What goes out; let go once it is certain that it does not go out again. */
-  body: Fields;
-  /** Shared by all deliveries of one message. */
-  readonly outcome: { answered: boolean };
-  streams: Map<string, Stream> | undefined;
-}
-
-interface Stream {
-  readonly item: BotItem;
-  /** World clock, of the first frame. */
-  readonly firstAt: Millis;
-  pendingAcks: number;
-}
-
 /** The commands that need a subscription. */
 export type Command = Exclude<Act, { type: "ignore" | "refuse" | "subscribe" | "ping" }>;
 
@@ -105,35 +46,31 @@ export interface Ports {
   readonly noticed: (chat: Chat, item: BotItem) => void;
 }
 
-const maxTurns = 50_000;
 const maxStreamsPerTurn = 100;
 const maxUnanswered = 100;
 const maxTaskIds = 10_000;
 const maxInteractingUsers = 50_000;
-const maxResponseUrls = 20_000;
 
 /** All conversations of all bots. */
 export class Conversations {
   readonly chats = new Chats();
   readonly media: Media;
   readonly uploads: Uploads;
+  readonly turns: Turns;
   readonly #ports: Ports;
-  readonly #turns = new Map<string, Turn>();
-  readonly #responseUrls = new Map<string, { turn: Turn; used: boolean }>();
   /** Chunks that are not acked yet, by connection. */
   readonly #chunksInFlight = new Map<number, number>();
-  /** When req_ids that are too old are looked for again, world clock. */
-  #sweepAt: Millis = 0;
 
   constructor(ports: Ports) {
     this.#ports = ports;
     this.media = new Media(ports.chance);
     this.uploads = new Uploads(ports.chance, this.media);
-  }
-
-  /** How many req_ids still have a meaning. */
-  get turns(): number {
-    return this.#turns.size;
+    this.turns = new Turns({
+      now: () => ports.clock.world,
+      chance: ports.chance,
+      media: this.media,
+      switches: ports.switches,
+    });
   }
 
   // -------------------------------------------------------------------------------------------------------------------
@@ -145,7 +82,14 @@ export class Conversations {
     const group = message.chattype === "group";
     const chat = this.chats.at(bot.id, group ? "group" : "single", group ? message.chatid! : userid);
     this.chats.spoke(chat, userid);
-    const turn = this.#open(bot, chat, undefined, message.msgid, to, (making) => messageBody(message, making));
+    const turn = this.turns.open({
+      bot,
+      chat,
+      eventtype: undefined,
+      msgid: message.msgid,
+      to,
+      compose: (making) => messageBody(message, making),
+    });
     const words = wordsOf(turn.body);
     this.chats.add(chat, {
       by: "user",
@@ -173,7 +117,15 @@ export class Conversations {
     const group = event.chattype === "group";
     const id = group ? event.chatid : userid;
     const chat = id === undefined ? undefined : this.chats.at(bot.id, group ? "group" : "single", id);
-    const turn = this.#open(bot, chat, event.eventtype, event.msgid, to, (making) => eventBody(event, making, chat));
+    const { eventtype, msgid } = event;
+    const turn = this.turns.open({
+      bot,
+      chat,
+      eventtype,
+      msgid,
+      to,
+      compose: (making) => eventBody(event, making, chat),
+    });
     if (chat && userid !== undefined)
       this.chats.add(chat, {
         by: "user",
@@ -189,14 +141,6 @@ export class Conversations {
     return turn;
   }
 
-  /** The same message once more: the same msgid, under a new req_id unless the old one is asked for. */
-  again(turn: Turn, to: Destination, sameReqId: boolean): Turn {
-    const reqId = sameReqId ? turn.reqId : this.#ports.chance.id(24);
-    const repeated: Turn = { ...turn, reqId, connection: to.connection, streams: sameReqId ? turn.streams : undefined };
-    this.#remember(repeated);
-    return repeated;
-  }
-
   /** The callback went out and no fault has it come again: its body is not needed any more. */
   sent(turn: Turn): void {
     if (!this.#switches.redeliverUnanswered) turn.body = nothing;
@@ -208,7 +152,7 @@ export class Conversations {
     const waiting = [...unanswered.values()].filter(({ outcome }) => !outcome.answered);
     unanswered.clear();
     return waiting.map((turn) => {
-      const repeated = this.again(turn, to, false);
+      const repeated = this.turns.again(turn, to, false);
       unanswered.set(repeated.msgid, repeated);
       return repeated;
     });
@@ -222,14 +166,6 @@ export class Conversations {
     if (open.length > 0) interactions.set(userid, open);
     else interactions.delete(userid);
     return open.length;
-  }
-
-  /** Gives a turn the req_id of something else that is pending: what a fault asks for. */
-  rename(turn: Turn, reqId: string): Turn {
-    const renamed = { ...turn, reqId };
-    this.#turns.delete(turn.reqId);
-    this.#remember(renamed);
-    return renamed;
   }
 
   // -------------------------------------------------------------------------------------------------------------------
@@ -263,14 +199,14 @@ export class Conversations {
         return ok;
       }
       case "enter-check":
-        return this.#turns.get(act.reqId)?.eventtype === "enter_check_update" ? ok : { why: "reply.invalid-req-id" };
+        return this.turns.get(act.reqId)?.eventtype === "enter_check_update" ? ok : { why: "reply.invalid-req-id" };
     }
   }
 
   /** A POST to a response_url: markdown or a card, once, within an hour (GW-PUSH-15). `expired` is errcode 60140. */
   respondByUrl(code: string, body: unknown): Verdict | "expired" {
-    const url = this.#responseUrls.get(code);
-    if (!url || url.used || this.#now - url.turn.at > this.#switches.responseUrlLifeMs) return "expired";
+    const url = this.turns.byResponseCode(code);
+    if (!url) return "expired";
     const content = readResponse(body);
     if ("why" in content) return content;
     const refused = this.#inspect(url.turn.bot, content, undefined);
@@ -290,7 +226,7 @@ export class Conversations {
 
   /** The event that a req_id belongs to, if it is an event's. */
   eventtypeOf(reqId: string): string | undefined {
-    return this.#turns.get(reqId)?.eventtype;
+    return this.turns.get(reqId)?.eventtype;
   }
 
   /** Whether a chatid is that of a chat in another spelling: with a prefix, or in another case. */
@@ -299,13 +235,8 @@ export class Conversations {
     return this.chats.of(bot).some(({ id }) => id !== chatid && id.toLowerCase() === bare);
   }
 
-  /** A bot was removed: its req_ids mean nothing any more. */
-  forget(bot: Speaker): void {
-    for (const [reqId, turn] of this.#turns) if (turn.bot === bot) this.#turns.delete(reqId);
-  }
-
   #respond(bot: Speaker, connection: number, reqId: string, content: Content): Verdict {
-    const turn = this.#turns.get(reqId);
+    const turn = this.turns.get(reqId);
     if (!turn || turn.bot !== bot) return { why: "reply.invalid-req-id" };
     if (turn.eventtype !== undefined) return { why: "reply.invalid-req-id", note: `the req_id of ${turn.eventtype}` };
     if (this.#now - turn.at > this.#switches.replyWindowMs) return { why: "reply.expired" };
@@ -423,7 +354,7 @@ export class Conversations {
 
   /** The turn of an event that still takes its one answer, or why there is none (GW-EVENT-3, GW-EVENT-19, GW-EVENT-20). */
   #eventTurn(bot: Speaker, reqId: string, eventtype: string): Turn | Verdict {
-    const turn = this.#turns.get(reqId);
+    const turn = this.turns.get(reqId);
     if (!turn || turn.bot !== bot) return { why: "reply.invalid-req-id" };
     if (turn.eventtype !== eventtype)
       return { why: "reply.invalid-req-id", note: `the req_id of ${turn.eventtype ?? "a message"}` };
@@ -515,66 +446,6 @@ export class Conversations {
     return item;
   }
 
-  // -------------------------------------------------------------------------------------------------------------------
-  // Turns
-
-  /** Makes a callback. It has a meaning only when it has a destination. */
-  #open(
-    bot: Speaker,
-    chat: Chat | undefined,
-    eventtype: string | undefined,
-    msgid: string | undefined,
-    to: Destination | undefined,
-    compose: (making: Making) => Fields,
-  ): Turn {
-    const now = this.#now;
-    const { chance } = this.#ports;
-    const switches = this.#switches;
-    const origin = to?.origin ?? "http://127.0.0.1";
-    const answerable = chat !== undefined && (eventtype === undefined || eventtype === "template_card_event");
-    const responseCode = switches.responseUrl && answerable ? chance.id(43) : undefined;
-    const body = compose({
-      bot,
-      now,
-      origin,
-      msgid: msgid ?? newMsgid(chance),
-      createTime: switches.messageCreateTime,
-      responseUrl:
-        responseCode === undefined ? undefined : `${origin}/cgi-bin/aibot/response?response_code=${responseCode}`,
-      offer: (file) => this.media.offer(now, file, switches),
-    });
-    const turn: Turn = {
-      reqId: chance.id(24),
-      msgid: body["msgid"] as string,
-      bot,
-      eventtype,
-      chat,
-      at: now,
-      connection: to?.connection ?? 0,
-      body,
-      outcome: { answered: false },
-      streams: undefined,
-    };
-    if (!to) return turn;
-    this.#remember(turn);
-    if (responseCode !== undefined)
-      keepNewest(this.#responseUrls, responseCode, { turn, used: false }, maxResponseUrls);
-    return turn;
-  }
-
-  /** Keeps a req_id for twice its window, so that a late reply is told from an invented one. */
-  #remember(turn: Turn): void {
-    this.#turns.set(turn.reqId, turn);
-    bound(this.#turns, maxTurns);
-    if (this.#now < this.#sweepAt) return;
-    this.#sweepAt = this.#now + 60_000;
-    const before = this.#now - 2 * this.#switches.replyWindowMs;
-    for (const [reqId, { at }] of this.#turns) {
-      if (at >= before) break;
-      this.#turns.delete(reqId);
-    }
-  }
-
   get #now(): Millis {
     return this.#ports.clock.world;
   }
@@ -586,17 +457,8 @@ export class Conversations {
 
 const nothing: Fields = {};
 
-/** Somebody answered: the message is no longer in interaction, nor to be redelivered. */
-const answered = (turn: Turn): void => {
-  turn.outcome.answered = true;
-  turn.bot.memory.unanswered.delete(turn.msgid);
-};
-
 /** Anything but white space and characters of no width. */
 const visible = /[^\s\u200B-\u200D\u2060\uFEFF]/;
-
-/** Long, base64-like, with what base64 may hold: `/` and `=`. */
-const newMsgid = (chance: Chance): string => `CAIQ${chance.id(18)}/${chance.id(20)}=`;
 
 /** The verdict of a refusal. */
 export const refusal = ({ refused, note }: Refused): Verdict =>

@@ -17,7 +17,7 @@ import { Bots, botView, destination, unreachable, type Bot, type BotConfig, type
 import { Chance } from "./chance.ts";
 import type { Chat } from "./chats.ts";
 import { Clock, type Millis } from "./clock.ts";
-import { Conversations, ok, type Turn, type Verdict } from "./conversations.ts";
+import { Conversations, ok, type Verdict } from "./conversations.ts";
 import type { Answer, ConnectionView, CutHow, Pong, Upgrade, WorldEffect, WorldInput } from "./effects.ts";
 import { Faults, type ArmedFault, type Fault, type FaultOf } from "./faults.ts";
 import { Lint, type Finding } from "./lint.ts";
@@ -26,6 +26,7 @@ import { oddTexts, padded } from "./mischief.ts";
 import { errmsgOf, judge, Outlet, type Asked, type Connection } from "./outlet.ts";
 import { Session, type Act } from "./session.ts";
 import { profile, SomeSwitches, type ProfileName, type Switches } from "./switches.ts";
+import type { Turn } from "./turns.ts";
 import { Waiters, type CallId, type Told } from "./waiters.ts";
 
 /** How a world begins; everything has a default. */
@@ -166,7 +167,7 @@ export class World {
       bots: this.#bots.size,
       connections: this.#connections.size,
       chats: this.#conversations.chats.size,
-      turns: this.#conversations.turns,
+      turns: this.#conversations.turns.size,
       waiters: this.#waiters.size + this.#bots.waiting,
       faults: this.#faults.size,
     };
@@ -447,7 +448,12 @@ export class World {
     const { redeliveries = [] } = bot;
     bot.redeliveries = undefined;
     for (const { turn, sameReqId, fault } of redeliveries)
-      this.#deliver(bot, this.#conversations.again(turn, destination(bot)!, sameReqId), "callback.redelivered", fault);
+      this.#deliver(
+        bot,
+        this.#conversations.turns.again(turn, destination(bot)!, sameReqId),
+        "callback.redelivered",
+        fault,
+      );
     if (anew && this.switches.redeliverUnanswered)
       for (const turn of this.#conversations.unanswered(bot, destination(bot)!))
         this.#deliver(bot, turn, "callback.redelivered");
@@ -569,7 +575,7 @@ export class World {
     if (!bot) return;
     for (const connection of this.#connections.values())
       if (connection.session.bot === id) this.#cut(connection.session.n, "reset");
-    this.#conversations.forget(bot);
+    this.#conversations.turns.forget(bot);
     this.#bots.remove(bot);
   }
 
@@ -752,7 +758,7 @@ export class World {
     for (const armed of acting) {
       fault = armed.id;
       if (armed.fault.kind === "callback-reuse-req-id" && connection.lastReqId !== undefined)
-        turn = this.#conversations.rename(turn, connection.lastReqId);
+        turn = this.#conversations.turns.rename(turn, connection.lastReqId);
     }
     const { reqId } = turn;
     const texts = [JSON.stringify({ cmd: command, headers: { req_id: reqId }, body: turn.body })];
@@ -785,7 +791,7 @@ export class World {
     else if (bot.live)
       this.#callback(
         bot.live,
-        this.#conversations.again(turn, destination(bot)!, reqId === "same"),
+        this.#conversations.turns.again(turn, destination(bot)!, reqId === "same"),
         "callback.redelivered",
         fault,
       );

@@ -66,7 +66,7 @@ export const rows: Readonly<Record<string, Row>> = {
   "GW-CONN-6": fault("odd-frame"),
   "GW-CONN-7": code(
     "ids of 24 URL-safe characters",
-    "conversations.ts",
+    "turns.ts",
     "reqId: chance.id(24),",
     "reqId: chance.id(20),",
     "world.test.ts: a text in a single chat has no chatid, and an opaque req_id of 24 URL-safe characters",
@@ -313,7 +313,7 @@ export const rows: Readonly<Record<string, Row>> = {
   "GW-MSG-12": fault("redeliver"),
   "GW-MSG-14": code(
     "a redelivery's req_id",
-    "conversations.ts",
+    "turns.ts",
     "sameReqId ? turn.reqId : this.#ports.chance.id(24)",
     "turn.reqId",
     "world.test.ts: with redeliverUnanswered an unanswered message comes again after a reconnect: same msgid, new req_id",
