@@ -30,6 +30,7 @@ import {
   eventOf,
   messageOf,
 } from "./message.ts";
+import { MistakeError } from "./mistake.ts";
 import type { Reply } from "./reply.ts";
 import type { Runtime } from "./runtime.ts";
 import { type DropWhy, Turn, type TurnOptions, Turns } from "./turns.ts";
@@ -206,7 +207,13 @@ class RunningBot implements Bot {
     } = rest;
     const { protocol } = URL.parse(url) ?? {};
     if (protocol !== "ws:" && protocol !== "wss:")
-      throw new UsageError(`url must be a WebSocket address such as ${defaultUrl}`, { path: "url" });
+      throw new MistakeError(
+        {
+          en: `url must be a WebSocket address such as ${defaultUrl}`,
+          zh: `url 必须是 WebSocket 地址，例如 ${defaultUrl}`,
+        },
+        { path: "url" },
+      );
     this.id = botId;
     this.name = name;
     this.#runtime = runtime;

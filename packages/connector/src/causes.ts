@@ -4,6 +4,7 @@
  */
 import { explain, plainErrmsg } from "@openws/protocol";
 import type { Cause, Detail } from "@openws/protocol";
+import { troubleOf } from "./trouble.ts";
 
 /** The same sentence in both languages. */
 export interface Sentence {
@@ -50,7 +51,13 @@ export function sentenceOf(why: Cause, detail?: Detail): Sentence {
   if (detail === undefined) return { en, zh };
   if (why === "closed") {
     const text = detail.text === "" ? "" : `: ${detail.text}`;
-    return { en: `${en} (${detail.code}${text})`, zh: `${zh}（${detail.code}${text}）` };
+    const trouble = troubleOf(detail.text);
+    if (trouble === undefined) return { en: `${en} (${detail.code}${text})`, zh: `${zh}（${detail.code}${text}）` };
+    const { what, advice } = trouble;
+    return {
+      en: `${what.en}; ${advice.en} (${detail.code}${text})`,
+      zh: `${what.zh}；${advice.zh}（${detail.code}${text}）`,
+    };
   }
   const known = explain(detail.code, detail.text);
   const said = known.known ? { en: known.meaning.en, zh: known.meaning.zh } : { en: "unknown code", zh: "未知错误码" };

@@ -6,17 +6,30 @@
  * Exit codes: 0 done or ended by a signal, 1 failed, 2 used wrongly.
  */
 import { readFileSync } from "node:fs";
-import { parseArgs } from "node:util";
 import { OpenwsError, UsageError } from "@openws/protocol";
+import { type Command, languageOf, readArgs, said } from "./cli/command.ts";
 import { type Flags, type SettingName, misspelt, readConfig, settings } from "./config.ts";
+import { MistakeError } from "./mistake.ts";
 
 const program = "openws-connector";
+
+/** The sub-commands besides `serve`; each is loaded when it is called, so that none costs the others their start. */
+const commands: Readonly<Partial<Record<string, Command>>> = {
+  send: async (...call) => (await import("./cli/send.ts")).send(...call),
+  doctor: async (...call) => (await import("./cli/doctor.ts")).doctor(...call),
+  explain: async (...call) => (await import("./cli/explain.ts")).explain(...call),
+  readyz: async (...call) => (await import("./cli/readyz.ts")).readyz(...call),
+};
 
 const usage = `${program}: holds a WeCom AI bot's line to the gateway and says so when it does not
 
 Usage
   ${program} serve --echo [options]    answer every text with "echo: <text>"
-  ${program} --help | --version
+  ${program} send TEXT --to user:ID    a message of the bot's own: a text, a file, a card
+  ${program} doctor                    the way to the gateway, step by step, and what to do where it is barred
+  ${program} explain CODE              what an errcode means, why it comes and what to do
+  ${program} readyz                    whether a running connector is ready: exit code 0 or 1
+  ${program} --help | --version        (COMMAND --help says more)
 
 The echo bot knows a few words that try a bot's abilities:
   !stream N   one answer in N growing frames      !push TEXT   a message of its own
@@ -36,6 +49,8 @@ ${Object.values(settings)
 /** Everything but the process: arguments in, exit code out (undefined: a server is running). */
 async function main(argv: readonly string[]): Promise<number | undefined> {
   const [command, ...rest] = argv;
+  const run = commands[command ?? ""];
+  if (run !== undefined) return run(rest, process.env);
   if (command === undefined || command === "help" || argv.includes("--help") || argv.includes("-h")) {
     print(command === undefined ? process.stderr : process.stdout, usage);
     return command === undefined ? 2 : 0;
@@ -47,7 +62,13 @@ async function main(argv: readonly string[]): Promise<number | undefined> {
     print(process.stdout, `${program} ${manifest.version}\n`);
     return 0;
   }
-  if (command !== "serve") throw new UsageError(`there is no command ${JSON.stringify(command)}; there is: serve`);
+  if (command !== "serve") {
+    const all = ["serve", ...Object.keys(commands)].join(", ");
+    throw new MistakeError({
+      en: `there is no command ${JSON.stringify(command)}; there are: ${all}`,
+      zh: `没有命令 ${JSON.stringify(command)}；可用命令：${all}`,
+    });
+  }
 
   const flags = readFlags(rest);
   const config = readConfig(flags, process.env, (path) => readFileSync(path, "utf8"));
@@ -63,13 +84,7 @@ function readFlags(argv: readonly string[]): Flags {
     json: { type: "boolean" },
   };
   for (const { flag } of Object.values(settings)) options[flag] = { type: "string" };
-  let parsed: ReturnType<typeof parseArgs>;
-  try {
-    parsed = parseArgs({ args: [...argv], options, strict: true, allowPositionals: false });
-  } catch (error) {
-    // parseArgs explains itself in several sentences; the first names the argument.
-    throw new UsageError(String((error as Error).message).split(". ")[0]!, { cause: error });
-  }
+  const parsed = readArgs({ args: [...argv], options, strict: true, allowPositionals: false });
   const values: Partial<Record<SettingName, string>> = {};
   for (const [name, { flag }] of Object.entries(settings)) {
     const value = parsed.values[flag];
@@ -89,9 +104,10 @@ main(process.argv.slice(2)).then(
   (error: unknown) => {
     // A port in use is the user's to change, as a flag is.
     const used = error instanceof UsageError || (error instanceof OpenwsError && error.code === "listen");
-    const sentence =
-      error instanceof OpenwsError ? error.message : error instanceof Error ? error.message : String(error);
-    print(process.stderr, `${program}: ${sentence}\n${used ? `Try: ${program} --help\n` : ""}`);
+    const sentence = said(error, languageOf(process.env));
+    const [command = ""] = process.argv.slice(2);
+    const help = command in commands ? `${program} ${command} --help` : `${program} --help`;
+    print(process.stderr, `${program}: ${sentence}\n${used ? `Try: ${help}\n` : ""}`);
     process.exit(used ? 2 : 1);
   },
 );

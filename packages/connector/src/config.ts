@@ -5,8 +5,9 @@
  * Decides names, defaults and what a value may look like. Does not read the environment, the command line or a file
  * itself: they are arguments. Invariant: an error names the setting as its user wrote it and never repeats a secret.
  */
-import { UsageError } from "@openws/protocol";
 import type { ConnectionOptions } from "@openws/protocol";
+import type { Sentence } from "./causes.ts";
+import { MistakeError } from "./mistake.ts";
 
 /** Where the live gateway listens; private deployments have an address of their own. */
 export const defaultUrl = "wss://openws.work.weixin.qq.com";
@@ -172,10 +173,10 @@ export function readConfig(flags: Flags, env: Environment, readFile: (path: stri
   const plain = byFlag("secret") ?? (byFlag("secretFile") === undefined ? byEnv("secret") : undefined);
   const file = plain === undefined ? look("secretFile") : undefined;
   return {
-    botId: required(look("botId"), "the bot's id", "WECOM_BOT_ID", "--bot-id"),
+    botId: required(look("botId"), { en: "the bot's id", zh: "机器人 ID" }, "WECOM_BOT_ID", "--bot-id"),
     secret: required(
       plain ?? (file === undefined ? undefined : contentOf(file, readFile)),
-      "the bot's secret",
+      { en: "the bot's secret", zh: "机器人 Secret" },
       "WECOM_BOT_SECRET",
       "WECOM_BOT_SECRET_FILE",
     ),
@@ -206,7 +207,7 @@ export function misspelt(env: Environment): string[] {
 }
 
 /** A value and the name its user gave it. */
-interface Found {
+export interface Found {
   readonly text: string;
   readonly as: string;
 }
@@ -219,40 +220,62 @@ function contentOf({ text: path, as }: Found, readFile: (path: string) => string
     const code = cause instanceof Error && "code" in cause ? ` (${String(cause.code)})` : "";
     // People put the secret itself here; what has no slash is not repeated.
     const where = /[/\\]/.test(path) ? `: ${path}` : "; it must hold a path";
-    throw new UsageError(`${as} names a file that cannot be read${code}${where}`);
+    const zhWhere = /[/\\]/.test(path) ? `：${path}` : "；它必须是路径";
+    throw new MistakeError({
+      en: `${as} names a file that cannot be read${code}${where}`,
+      zh: `${as} 指定的文件无法读取${code}${zhWhere}`,
+    });
   }
-  if (text === "") throw new UsageError(`${as} names a file that is empty: ${path}`);
+  if (text === "")
+    throw new MistakeError({ en: `${as} names a file that is empty: ${path}`, zh: `${as} 指定的文件为空：${path}` });
   return { text, as };
 }
 
-function required(found: Found | undefined, what: string, ...ways: readonly [string, string]): string {
+function required(found: Found | undefined, what: Sentence, ...ways: readonly [string, string]): string {
   if (found !== undefined && found.text !== "") return found.text;
-  throw new UsageError(`${what} is missing: set ${ways[0]} or ${ways[1]}`);
+  throw new MistakeError({
+    en: `${what.en} is missing: set ${ways[0]} or ${ways[1]}`,
+    zh: `缺少${what.zh}：请设置 ${ways[0]} 或 ${ways[1]}`,
+  });
 }
 
-function gatewayUrl({ text, as }: Found): string {
+/** Checks the gateway's address. Throws `MistakeError`. */
+export function gatewayUrl({ text, as }: Found): string {
   const url = URL.parse(text);
   if (url !== null && (url.protocol === "ws:" || url.protocol === "wss:") && url.hostname !== "") return text;
-  throw new UsageError(`${as} must be a WebSocket address such as ${defaultUrl} or ws://127.0.0.1:8900`);
+  throw new MistakeError({
+    en: `${as} must be a WebSocket address such as ${defaultUrl} or ws://127.0.0.1:8900`,
+    zh: `${as} 必须是 WebSocket 地址，例如 ${defaultUrl} 或 ws://127.0.0.1:8900`,
+  });
 }
 
-function address({ text, as }: Found): { host: string; port: number } {
+/** Reads `HOST:PORT`. Throws `MistakeError`. */
+export function address({ text, as }: Found): { host: string; port: number } {
   const parts = /^(?<host>\[[0-9a-fA-F:.]+\]|[^:[\]]+):(?<port>\d{1,5})$/.exec(text)?.groups;
   const port = Number(parts?.["port"]);
   if (parts?.["host"] !== undefined && port <= 65_535) return { host: parts["host"].replace(/^\[|\]$/g, ""), port };
-  throw new UsageError(`${as} must be HOST:PORT such as 127.0.0.1:8910, ${JSON.stringify(text)} is not`);
+  throw new MistakeError({
+    en: `${as} must be HOST:PORT such as 127.0.0.1:8910, ${JSON.stringify(text)} is not`,
+    zh: `${as} 必须是 主机:端口，例如 127.0.0.1:8910，而不是 ${JSON.stringify(text)}`,
+  });
 }
 
 function milliseconds({ text, as }: Found): number {
   if (/^\d{1,12}$/.test(text) && Number(text) > 0) return Number(text);
-  throw new UsageError(`${as} must be a whole number of milliseconds above 0, ${JSON.stringify(text)} is not`);
+  throw new MistakeError({
+    en: `${as} must be a whole number of milliseconds above 0, ${JSON.stringify(text)} is not`,
+    zh: `${as} 必须是大于 0 的整数毫秒数，而不是 ${JSON.stringify(text)}`,
+  });
 }
 
 function oneOf<const Choice extends string>(found: Found | undefined, choices: readonly Choice[]): Choice | undefined {
   if (found === undefined) return undefined;
   const choice = choices.find((each) => each === found.text);
   if (choice !== undefined) return choice;
-  throw new UsageError(`${found.as} must be one of ${choices.join(", ")}, ${JSON.stringify(found.text)} is not`);
+  throw new MistakeError({
+    en: `${found.as} must be one of ${choices.join(", ")}, ${JSON.stringify(found.text)} is not`,
+    zh: `${found.as} 必须是 ${choices.join("、")} 之一，而不是 ${JSON.stringify(found.text)}`,
+  });
 }
 
 /** Levenshtein's distance, one row at a time. */

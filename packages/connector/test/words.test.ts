@@ -22,9 +22,12 @@ test("a refusal names its code and what the table knows of it, without what the 
   expect(en + zh).not.toContain("203.0.113.9");
 });
 
-test("a close names its code and reason", () => {
-  expect(sentenceOf("closed", { code: 1006, text: "connect ECONNREFUSED 127.0.0.1:1" }).en).toBe(
-    "the socket closed or could not be opened (1006: connect ECONNREFUSED 127.0.0.1:1)",
+test("a close names its code and reason, and what to do about what is known", () => {
+  expect(sentenceOf("closed", { code: 1006, text: "what nobody knows" }).en).toBe(
+    "the socket closed or could not be opened (1006: what nobody knows)",
+  );
+  expect(sentenceOf("closed", { code: 1006, text: "connect ECONNREFUSED 127.0.0.1:1" }).en).toMatch(
+    /^nothing listens .*; check host and port.* \(1006: connect ECONNREFUSED 127\.0\.0\.1:1\)$/,
   );
   expect(sentenceOf("closed", { code: 1001, text: "" }).en).toMatch(/\(1001\)$/);
 });

@@ -268,9 +268,11 @@ describe("heartbeat and liveness", () => {
   });
 
   test.for([undefined, 1000, 1001, 1008, 1011, 1012])("24. an end with code %o: it is back at once", async (code) => {
-    const { gateway } = await ready();
+    const { gateway, until } = await ready();
     const at = performance.now();
     gateway.cut(gateway.connections()[0]!.n, code === undefined ? "reset" : "close", code);
+    // Noticed as what it is, and not by pings that go unanswered.
+    expect(await until(moved("waiting"))).toMatchObject({ why: "closed" });
     await eventually(() => of(gateway, "aibot_subscribe").length === 2);
     expect(performance.now() - at).toBeLessThan(100 + grace);
   });
