@@ -1,0 +1,252 @@
+/**
+ * From what a bot hears to what is stored: one commit for an entry, its deliveries and its tags, called in the very turn
+ * in which the frame came, because the wire acknowledges no callback and what is not on the disk is gone with the process.
+ *
+ * Decides what an entry is made of, who gets it, and what happens while the store refuses: what came is held in memory, to
+ * a bound, in its order, and tried again until it is stored. Does not know sockets, deliveries' ways, or how to answer.
+ *
+ * Invariants: nobody is told of an entry before it is stored; the entries of a chat are numbered in the order in which
+ * they came, through every refusal; what is lost for want of room is counted and told, never silent.
+ */
+import type { HappenedEvent, Message } from "../message.ts";
+import type { Clock } from "./clock.ts";
+import type { OutMessage } from "./inline.ts";
+import { type Sequence, putEntry } from "./ledger.ts";
+import { type Delivery, type Entry, type EpochMs, type Store, StoreError, type StoreTrouble } from "./store.ts";
+import type { TriggerOutcome } from "./triggers.ts";
+import type { BotVault } from "./vault.ts";
+
+/** Which webhooks want an entry; asked before the commit, more than once where that is refused. */
+export interface Routing {
+  deliveriesFor(entry: Entry): readonly Delivery[];
+}
+
+/** An entry that is stored, with what follows from it. */
+export interface Stored {
+  readonly entry: Entry;
+  readonly deliveries: readonly Delivery[];
+  /** What triggers want to be answered. */
+  readonly replies: readonly OutMessage[];
+}
+
+/** Of which bot something is heard. */
+export interface Source {
+  readonly id: string;
+  readonly vault: BotVault;
+}
+
+/** What is told of an inbox. */
+export type InboxEvent =
+  /** The store refuses; what came is held in memory. Told once, until it recovers. */
+  | { readonly type: "store-refused"; readonly trouble: StoreTrouble; readonly why: string }
+  | { readonly type: "store-recovered"; readonly stored: number }
+  /** Too much was held: this message or event is in no store, and `lost` in all. */
+  | { readonly type: "lost"; readonly bot: string; readonly msgid: string | undefined; readonly lost: number };
+
+/** Where a process may be killed by a test. */
+export type InboxPoint = "after-read" | "before-commit" | "after-commit";
+
+/** What an inbox works with. */
+export interface InboxParts {
+  readonly store: Pick<Store, "commit">;
+  readonly clock: Clock;
+  readonly sequence: Sequence;
+  readonly routing: Routing;
+  /** Applied before the commit; `text` is the entry as a person would read it aloud. */
+  readonly triggers?: { apply(entry: Entry, text: string): TriggerOutcome } | undefined;
+  /** Told after each commit, in the order of numbers. Must not throw. */
+  readonly stored: (stored: readonly Stored[]) => void;
+  readonly tell: (event: InboxEvent) => void;
+  /** Entries held while the store refuses; 10,000. */
+  readonly maxHeld?: number | undefined;
+  readonly probe?: ((point: InboxPoint) => void) | undefined;
+}
+
+/** An operational entry, before it has a number. */
+export interface Note {
+  readonly bot: string;
+  /** Such as `bot.kicked`. */
+  readonly kind: string;
+  readonly reason?: string | undefined;
+  readonly errcode?: number | undefined;
+  readonly body?: Readonly<Record<string, unknown>> | undefined;
+}
+
+/** What waits for a number. */
+type Draft = Omit<Entry, "seq" | "state"> & { readonly text: string };
+
+/** How many held entries are tried at once, and how long is waited between tries. */
+const retryBatch = 500;
+const retryMs = { first: 200, last: 5_000 };
+
+/** The inbox of a service. */
+export class Inbox {
+  readonly #parts: InboxParts;
+  readonly #maxHeld: number;
+  #held: Draft[] = [];
+  #trouble: StoreTrouble | undefined;
+  #lost = 0;
+  #inFlight = 0;
+  #retryMs = retryMs.first;
+  #cancelRetry: (() => void) | undefined;
+  #retrying = false;
+  #idle: (() => void)[] = [];
+
+  constructor(parts: InboxParts) {
+    this.#parts = parts;
+    this.#maxHeld = parts.maxHeld ?? 10_000;
+  }
+
+  /** Why the store refuses, while it does. */
+  get trouble(): StoreTrouble | undefined {
+    return this.#trouble;
+  }
+
+  /** How many entries are in memory alone, and how many were lost for want of room. */
+  get size(): { readonly held: number; readonly lost: number } {
+    return { held: this.#held.length, lost: this.#lost };
+  }
+
+  /** Takes a message. */
+  message({ id, vault }: Source, message: Message): void {
+    this.#parts.probe?.("after-read");
+    const now = this.#parts.clock.now();
+    const { msgid, reqId, chat, from } = message;
+    const heard = { direction: "in", kind: message.body.msgtype, chat, user: from, msgid, reqId } as const;
+    this.#take({ bot: id, ...heard, ...stamped(now), ...vault.seal(message.body), text: message.text });
+  }
+
+  /** Takes an event. */
+  event({ id, vault }: Source, event: HappenedEvent): void {
+    this.#parts.probe?.("after-read");
+    const now = this.#parts.clock.now();
+    const { msgid, reqId, chat, from } = event;
+    const kind = event.body.event.eventtype;
+    const heard = { direction: "in", kind, event: true, chat, user: from, msgid, reqId } as const;
+    this.#take({ bot: id, ...heard, ...stamped(now), ...vault.seal(event.body), text: "" });
+  }
+
+  /** Takes down that something happened to a bot. */
+  note({ bot, kind, reason, errcode, body = {} }: Note): void {
+    const now = this.#parts.clock.now();
+    const said = { ...body, ...(reason !== undefined && { reason }), ...(errcode !== undefined && { errcode }) };
+    this.#take({ bot, direction: "bot", kind, reason, errcode, ...stamped(now), body: said, text: "" });
+  }
+
+  /** Resolves when all that came is stored. */
+  async idle(): Promise<void> {
+    if (this.#inFlight === 0 && this.#held.length === 0) return;
+    await new Promise<void>((resolve) => {
+      this.#idle.push(resolve);
+    });
+  }
+
+  #take(draft: Draft): void {
+    // Behind what is held, or its order would be lost.
+    if (this.#held.length > 0 || this.#retrying) this.#hold(draft);
+    else
+      this.#commit([draft]).catch((error: unknown) => {
+        this.#refused(error);
+        this.#hold(draft);
+      });
+  }
+
+  /** The commit is called before this returns. */
+  async #commit(drafts: readonly Draft[]): Promise<void> {
+    const { store, probe, stored } = this.#parts;
+    const records = drafts.map((draft) => this.#record(draft));
+    probe?.("before-commit");
+    this.#inFlight++;
+    try {
+      await store.commit(
+        records.flatMap(({ entry, deliveries }) => [
+          putEntry(entry),
+          ...deliveries.map((delivery) => ({ put: "delivery", delivery }) as const),
+        ]),
+      );
+    } finally {
+      this.#inFlight--;
+    }
+    probe?.("after-commit");
+    stored(records);
+    this.#checkIdle();
+  }
+
+  #record({ text, ...draft }: Draft): Stored {
+    const { sequence, routing, triggers } = this.#parts;
+    const seq = sequence.next();
+    let entry: Entry = { ...draft, seq, state: draft.direction === "bot" ? "noted" : "unrouted" };
+    const outcome = triggers?.apply(entry, text);
+    if (outcome !== undefined && outcome.tags.length > 0) entry = { ...entry, tags: outcome.tags };
+    const wanted = routing.deliveriesFor(entry);
+    const routes = outcome?.routes;
+    const deliveries = routes === undefined ? wanted : wanted.filter(({ webhook }) => routes.includes(webhook));
+    if (deliveries.length > 0 && entry.direction === "in") entry = { ...entry, state: "received" };
+    return { entry, deliveries, replies: outcome?.replies ?? [] };
+  }
+
+  #hold(draft: Draft): void {
+    if (this.#held.length >= this.#maxHeld) {
+      this.#lost++;
+      this.#parts.tell({ type: "lost", bot: draft.bot, msgid: draft.msgid, lost: this.#lost });
+      return;
+    }
+    this.#held.push(draft);
+    if (!this.#retrying) this.#retryLater();
+  }
+
+  #refused(error: unknown): void {
+    const known = error instanceof StoreError;
+    const first = this.#trouble === undefined;
+    this.#trouble = known ? error.trouble : "failed";
+    const why = error instanceof Error ? error.message : String(error);
+    if (first) this.#parts.tell({ type: "store-refused", trouble: this.#trouble, why });
+  }
+
+  #retryLater(): void {
+    if (this.#cancelRetry !== undefined) return;
+    const { clock } = this.#parts;
+    this.#cancelRetry = clock.wakeAt(clock.now() + this.#retryMs, () => {
+      this.#cancelRetry = undefined;
+      this.#retryMs = Math.min(this.#retryMs * 2, retryMs.last);
+      void this.#retry();
+    });
+  }
+
+  /** Stores what is held, from its beginning, as long as the store takes it. */
+  async #retry(): Promise<void> {
+    this.#retrying = true;
+    let count = 0;
+    try {
+      while (this.#held.length > 0) {
+        const batch = this.#held.slice(0, retryBatch);
+        await this.#commit(batch);
+        this.#held.splice(0, batch.length);
+        count += batch.length;
+      }
+      this.#trouble = undefined;
+      this.#retryMs = retryMs.first;
+      this.#parts.tell({ type: "store-recovered", stored: count });
+    } catch (error) {
+      this.#refused(error);
+      this.#retryLater();
+    } finally {
+      this.#retrying = false;
+      this.#checkIdle();
+    }
+  }
+
+  #checkIdle(): void {
+    if (this.#inFlight === 0 && this.#held.length === 0) for (const resolve of this.#idle.splice(0)) resolve();
+  }
+}
+
+/** When it came, and the trace that begins with it (www.w3.org/TR/trace-context). */
+function stamped(now: EpochMs): Pick<Entry, "at" | "changedAt" | "traceparent"> {
+  const bytes = crypto.getRandomValues(new Uint8Array(24));
+  let hex = "";
+  for (const byte of bytes) hex += hexOf[byte]!;
+  return { at: now, changedAt: now, traceparent: `00-${hex.slice(0, 32)}-${hex.slice(32)}-01` };
+}
+
+const hexOf = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
