@@ -92,7 +92,7 @@ export interface Frame {
   readonly socket: number;
   readonly text: string;
   /** What `json` made of the text. */
-  parsed?: unknown;
+  parsed?: Json | undefined;
 }
 
 /** How a request ended, as the client says. */
@@ -124,11 +124,31 @@ export const marks = /#\d+\.\d+#/g;
 /** The members of a JSON object, without any belief about them. */
 export type Json = Readonly<Record<string, unknown>>;
 
-/** The frame as JSON.parse has it; an empty object where it is no object. */
+/** The frame as JSON.parse has it, made once a frame; {@link nothing} where it is no object. */
 export function json(frame: Frame): Json {
-  frame.parsed ??= parse(frame.text);
-  return frame.parsed as Json;
+  frame.parsed ??= common(frame.text) ?? parse(frame.text);
+  return frame.parsed;
 }
+
+/**
+ * More than half of all frames are acks of success and pings, which differ in their req_id alone: what JSON.parse would
+ * make of a text that is one of them from its first character to its last.
+ */
+function common(text: string): Json | undefined {
+  if (text.startsWith(ack.before) && text.endsWith(ack.after)) {
+    const req_id = text.slice(ack.before.length, -ack.after.length);
+    return plain.test(req_id) ? { headers: { req_id }, errcode: 0, errmsg: "ok" } : undefined;
+  }
+  if (text.startsWith(ping.before) && text.endsWith(ping.after)) {
+    const req_id = text.slice(ping.before.length, -ping.after.length);
+    return plain.test(req_id) ? { cmd: "ping", headers: { req_id } } : undefined;
+  }
+  return undefined;
+}
+
+const ack = { before: '{"headers":{"req_id":"', after: '"},"errcode":0,"errmsg":"ok"}' };
+const ping = { before: '{"cmd":"ping","headers":{"req_id":"', after: '"}}' };
+const plain = /^[\w-]+$/;
 
 function parse(text: string): Json {
   try {
@@ -143,4 +163,5 @@ export function object(value: unknown): Json {
   return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Json) : nothing;
 }
 
-const nothing: Json = {};
+/** An object without members. */
+export const nothing: Json = {};

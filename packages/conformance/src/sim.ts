@@ -61,7 +61,9 @@ class Run {
     this.#plan();
     const agenda = this.#agenda;
     for (;;) {
-      const [event, gateway, client] = [agenda.next, this.#wire.deadline, this.#client.deadline];
+      const event = agenda.next;
+      const gateway = this.#wire.deadline;
+      const client = this.#client.deadline;
       const next = Math.min(event, gateway, client);
       if (next === Infinity || this.#quiet) break;
       // Long answers go on after the faults.

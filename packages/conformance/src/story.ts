@@ -120,7 +120,7 @@ class Telling {
   readonly #sockets = new Map<number, Socket>();
   readonly #sent: Sent[] = [];
   readonly #requests = new Map<number, Request>();
-  /** Requests that were not sent yet, by their text, oldest first. */
+  /** Requests that were not sent yet, by their req_id, oldest first. */
   readonly #unsent = new Map<string, Request[]>();
   readonly #moves: Move[] = [];
   readonly #operator: (Happening & { what: "operator" })[] = [];
@@ -213,9 +213,9 @@ class Telling {
           orphan: false,
         };
         this.#requests.set(key, request);
-        const queue = this.#unsent.get(text);
+        const queue = this.#unsent.get(req_id);
         if (queue) queue.push(request);
-        else this.#unsent.set(text, [request]);
+        else this.#unsent.set(req_id, [request]);
         return;
       }
       case "settled": {
@@ -224,7 +224,7 @@ class Telling {
           this.#note("regular", at, `request ${happening.key} settled ${request ? "twice" : "without being asked"}`);
         else request.settled = { at, place, outcome: happening.outcome };
         // What settled unsent leaves the sending to others of the same text; if it is sent itself, that is noticed then.
-        if (request?.sent === undefined) this.#unsent.get(request!.text)?.shift();
+        if (request !== undefined && request.sent === undefined) this.#takeUnsent(request.req_id, request.text);
         return;
       }
       case "operator":
@@ -283,7 +283,7 @@ class Telling {
     const body = object(frame["body"]);
     let request: Request | undefined;
     if (cmd !== "ping" && cmd !== "aibot_subscribe") {
-      request = this.#unsent.get(text)?.shift();
+      request = this.#takeUnsent(req_id, text);
       if (request === undefined)
         this.#note("regular", at, `${cmd} ${req_id} was sent without being asked for, or again`);
     }
@@ -301,6 +301,15 @@ class Telling {
     const known = this.#chats.get(chat);
     if (known) known.push(sent);
     else this.#chats.set(chat, [sent]);
+  }
+
+  /** The oldest request of this text that was not sent yet. */
+  #takeUnsent(req_id: string, text: string): Request | undefined {
+    const queue = this.#unsent.get(req_id);
+    if (queue === undefined) return undefined;
+    if (queue[0]?.text === text) return queue.shift();
+    const place = queue.findIndex((request) => request.text === text);
+    return place === -1 ? undefined : queue.splice(place, 1)[0];
   }
 
   #takeReceived(happening: Frame, place: number): void {

@@ -68,6 +68,8 @@ export class Chat {
   readonly bot: string;
   readonly id: string;
   readonly chattype: "single" | "group";
+  /** What it is found by among all chats. */
+  readonly key: string;
   /** Who spoke here. */
   readonly users = new Set<string>();
   readonly items: ChatItem[] = [];
@@ -80,6 +82,7 @@ export class Chat {
     this.bot = bot;
     this.chattype = chattype;
     this.id = id;
+    this.key = keyOf(bot, chattype, id);
   }
 
   /** The allowance of 30 messages a minute and 1,000 an hour. */
@@ -100,15 +103,15 @@ export class Chats {
   readonly #chats = new Map<string, Chat>();
   /** Chats in which somebody spoke to a bot. */
   readonly #known = new Set<string>();
+  #youngest: Chat | undefined;
   #forgot = false;
   #characters = 0;
   #seq = 0;
 
   /** The chat, made if need be. */
   at(bot: string, chattype: "single" | "group", id: string): Chat {
-    const key = keyOf(bot, chattype, id);
-    const chat = this.#chats.get(key) ?? new Chat(bot, chattype, id);
-    this.#touch(key, chat);
+    const chat = this.#chats.get(keyOf(bot, chattype, id)) ?? new Chat(bot, chattype, id);
+    this.#touch(chat);
     return chat;
   }
 
@@ -128,7 +131,7 @@ export class Chats {
   /** Somebody spoke to the bot in this chat. */
   spoke(chat: Chat, userid: string): void {
     if (chat.users.size < maxUsers) chat.users.add(userid);
-    this.#known.add(keyOf(chat.bot, chat.chattype, chat.id));
+    this.#known.add(chat.key);
     if (chat.chattype === "group") this.#known.add(groupKey(chat.id));
     bound(this.#known, maxKnown, () => {
       this.#forgot = true;
@@ -151,7 +154,7 @@ export class Chats {
 
   /** Shows an item, and forgets what is over the bounds. */
   add(chat: Chat, item: ChatItem): void {
-    this.#touch(keyOf(chat.bot, chat.chattype, chat.id), chat);
+    this.#touch(chat);
     chat.items.push(item);
     chat.lastAt = item.at;
     this.grew(chat, item.content?.length ?? 0);
@@ -170,19 +173,24 @@ export class Chats {
   /** An item's content changed its length by so much. */
   grew(chat: Chat, characters: number): void {
     chat.characters += characters;
-    if (this.#chats.get(keyOf(chat.bot, chat.chattype, chat.id)) === chat) this.#characters += characters;
+    if (this.#chats.get(chat.key) === chat) this.#characters += characters;
   }
 
   /** Makes the chat the youngest; one that was forgotten in the meantime comes back with what it showed. */
-  #touch(key: string, chat: Chat): void {
+  #touch(chat: Chat): void {
+    // The oldest are forgotten first, and never all: the youngest is there.
+    if (chat === this.#youngest) return;
+    const { key } = chat;
     const kept = this.#chats.get(key);
     if (kept) this.#chats.delete(key);
     this.#chats.set(key, chat);
+    this.#youngest = chat;
     if (kept !== chat) this.#characters += chat.characters - (kept?.characters ?? 0);
   }
 
   clear(): void {
     this.#chats.clear();
+    this.#youngest = undefined;
     this.#known.clear();
     this.#forgot = false;
     this.#characters = 0;

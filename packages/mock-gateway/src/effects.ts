@@ -16,7 +16,8 @@ import type { LogEntry } from "./wirelog.ts";
 export type WorldInput =
   /** A WebSocket was accepted under a fresh number. `origin` is how its client reached us over HTTP. */
   | { type: "opened"; connection: number; origin?: string; address?: string }
-  | { type: "received"; connection: number; text: string; binary?: boolean }
+  /** `json` is what JSON.parse makes of the text, from a caller who knows it already and will not change it. */
+  | { type: "received"; connection: number; text: string; binary?: boolean; json?: unknown }
   /** The pong of a WebSocket ping that was to be noted. */
   | { type: "ponged"; connection: number }
   /** The socket is gone, whoever ended it. */

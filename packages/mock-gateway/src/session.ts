@@ -97,11 +97,11 @@ export class Session {
     this.state = "lost";
   }
 
-  /** What a text of the client amounts to. */
-  read(text: string, rules: ReadingRules): Reading {
-    let frame: unknown;
+  /** What a text of the client amounts to. `json` is what JSON.parse makes of it, if that is known. */
+  read(text: string, rules: ReadingRules, json?: unknown): Reading {
+    let frame = json;
     try {
-      frame = JSON.parse(text);
+      frame ??= JSON.parse(text);
     } catch {
       return unread({ type: "ignore", why: "frame.not-json", note: "no JSON" });
     }
@@ -356,6 +356,8 @@ const asInteger = (value: unknown): number | undefined => {
 /** Buffer.from ignores what is no base64, so a text whose length does not fit what came out was not base64. */
 const decodeBase64 = (text: string): Uint8Array | undefined => {
   const bytes = Buffer.from(text, "base64");
-  const expected = Math.floor((text.replace(/=+$/, "").length * 3) / 4);
+  let { length } = text;
+  while (text[length - 1] === "=") length--;
+  const expected = Math.floor((length * 3) / 4);
   return bytes.length === expected ? bytes : undefined;
 };

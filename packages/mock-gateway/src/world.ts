@@ -292,7 +292,7 @@ export class World {
     this.#pingLater(connection);
   }
 
-  #received({ connection: n, text, binary }: WorldInput & { type: "received" }): void {
+  #received({ connection: n, text, binary, json }: WorldInput & { type: "received" }): void {
     const connection = this.#connections.get(n);
     if (!connection || connection.silent) return;
     const entry = this.#outlet.log(connection, "in", text);
@@ -300,7 +300,7 @@ export class World {
     connection.heardAt = this.#clock.transport;
     connection.lastFrameAt = this.#clock.world;
     connection.framesIn++;
-    const { cmd: command, reqId, act, frame } = connection.session.read(text, this.switches);
+    const { cmd: command, reqId, act, frame } = connection.session.read(text, this.switches, json);
     if (entry) {
       entry.cmd = command;
       entry.reqId = reqId;

@@ -240,7 +240,9 @@ export function makeReqId(prefix: string, random: () => number): string {
 }
 
 function hex32(random: () => number): string {
-  return Math.floor(random() * 0x1_0000_0000)
-    .toString(16)
-    .padStart(8, "0");
+  const bits = Math.floor(random() * 0x1_0000_0000);
+  return hex[bits >>> 24]! + hex[(bits >>> 16) & 0xff]! + hex[(bits >>> 8) & 0xff]! + hex[bits & 0xff]!;
 }
+
+/** Each byte in hexadecimal. */
+const hex = Array.from({ length: 0x100 }, (_, byte) => byte.toString(16).padStart(2, "0"));

@@ -96,6 +96,12 @@ function having(whole: unknown, [step, ...rest]: Path, value: unknown): unknown 
   return copy;
 }
 
+/** Every place in a JSON value: of the whole, of each object in it, and of each of their members. */
+function places(value: unknown, path: Path): Path[] {
+  if (typeof value !== "object" || value === null) return [path];
+  return [path, ...Object.entries(value).flatMap(([key, inner]) => places(inner, [...path, key]))];
+}
+
 const encodes = (frame: unknown) => encode(frame as ClientFrame);
 
 function refusal(frame: unknown): UsageError {
@@ -135,6 +141,11 @@ function bad(frame: unknown): string {
   const decoded = decode(frame);
   if ("ok" in decoded) throw new Error("it was read");
   return `${decoded.bad.path}: ${decoded.bad.reason}`;
+}
+
+function ackOrReason(text: string): unknown {
+  const decoded = decodeGatewayFrame(text);
+  return "ok" in decoded ? decoded.ok : decoded.bad;
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -363,13 +374,64 @@ describe("encode", () => {
         }
   });
 
+  it("accepts, writes and refuses what is written without the schemas as the schemas do", () => {
+    const hot = [
+      { cmd: cmd.respond, headers, body: stream("hello") },
+      { cmd: cmd.respond, headers, body: stream("done", { finish: true }) },
+      { cmd: cmd.respond, headers, body: { msgtype: "markdown", markdown: { content: "m" } } },
+      valid["a push"],
+      valid.ping,
+    ];
+    const odd = [
+      ...Object.values(cmd),
+      undefined,
+      null,
+      true,
+      false,
+      0,
+      1,
+      2,
+      3,
+      {},
+      [],
+      [1],
+      "",
+      " ",
+      "\n\u200b",
+      "x",
+      '"\\\u0001',
+      "\ud83c",
+      wide,
+      ofBytes(256),
+      ofBytes(257),
+      ofBytes(20_480),
+      ofBytes(20_481),
+      "x".repeat(300),
+      "x".repeat(20_481),
+      "stream",
+      "markdown",
+      "template_card",
+      "text",
+    ];
+    for (const whole of hot)
+      for (const path of places(whole, []))
+        for (const member of [[], ["odd"]])
+          for (const value of odd) {
+            const frame = having(whole, [...path, ...member], value);
+            const read = frames.ClientFrame.safeParse(frame);
+            if (read.success) expect(encodes(frame).text).toBe(JSON.stringify(read.data));
+            else expect(refusal(frame).path).not.toBe("");
+          }
+  });
+
   it("writes what was checked, not what an object makes of itself", () => {
     class Sly {
       toJSON(): string {
         return "sly";
       }
     }
-    expect(JSON.parse(encodes(Object.assign(new Sly(), valid.ping)).text)).toEqual(valid.ping);
+    for (const frame of [valid.ping, valid["a stream"], valid.markdown, valid["a push"]])
+      expect(JSON.parse(encodes(Object.assign(new Sly(), frame)).text)).toEqual(frame);
   });
 });
 
@@ -415,6 +477,29 @@ describe("decodeGatewayFrame", () => {
           ok: { kind: "ack", req_id: "R", errcode: 0, errmsg: "ok", body: { x: 1 } },
           notes: [],
         });
+    });
+
+    it("reads the ack of success, in whatever spelling", () => {
+      const texts = [
+        (req_id: string) => `{"headers":{"req_id":${req_id}},"errcode":0,"errmsg":"ok"}`,
+        (req_id: string) => `{"headers":{"req_id":${req_id}},"errcode":0,"errmsg":"ok"} `,
+        (req_id: string) => `{"errcode":0,"errmsg":"ok","headers":{"req_id":${req_id}}}`,
+      ];
+      for (const text of texts)
+        for (const req_id of ["R", "a-B_9", 'a"b', "a\\b", "a b", "字", '"},"headers":{"req_id":"'])
+          expect(decode(text(JSON.stringify(req_id)))).toEqual({
+            ok: { kind: "ack", req_id, errcode: 0, errmsg: "ok", body: undefined },
+            notes: [],
+          });
+    });
+
+    it("refuses what begins and ends like the ack of success and is none", () => {
+      for (const req_id of ["", '"', "\\", 'R","x":"'])
+        expect(ackOrReason(`{"headers":{"req_id":"${req_id}"},"errcode":0,"errmsg":"ok"}`)).toEqual(
+          ackOrReason(`{"errmsg":"ok","errcode":0,"headers":{"req_id":"${req_id}"}}`),
+        );
+      expect(bad('{"headers":{"req_id":""},"errcode":0,"errmsg":"ok"}')).toMatch(/^headers\.req_id: a non-empty/);
+      expect(bad('{"headers":{"req_id":"R"')).toBe("$: not JSON");
     });
 
     it("reads an errcode that is written as a string, negative ones too", () => {
@@ -541,6 +626,52 @@ describe("decodeGatewayFrame", () => {
       expect(body(said({ msgtype: "mixed", mixed: { msg_item: [{ msgtype: "mixed" }] } }))["mixed"]).toEqual({
         msg_item: [{ msgtype: "unknown", original: { msgtype: "mixed" } }],
       });
+    });
+
+    it("reads what is read without the schemas as the schemas do", () => {
+      const whole = {
+        ...said({ aibotid: "b", create_time: 1, response_url: "u" }).body,
+        from: { userid: "u", corpid: "c" },
+      };
+      const odd = [
+        undefined,
+        null,
+        true,
+        0,
+        -1,
+        1.5,
+        1e20,
+        {},
+        [],
+        [1],
+        "",
+        "x",
+        "1",
+        "single",
+        "group",
+        "text",
+        "image",
+      ];
+      for (const start of [whole, { ...whole, chattype: "group", chatid: "g" }])
+        for (const path of [...places(start, []), ["chatid"], ["quote"]].filter((place) => place.length > 0))
+          for (const member of [[], ["odd"]])
+            for (const value of odd) {
+              const sent = having(start, [...path, ...member], value) as Record<string, unknown>;
+              if (sent["msgtype"] !== "text") continue;
+              const decoded = decode({ cmd: cmd.message, headers, body: sent });
+              const read = frames.MessageBody.safeParse(JSON.parse(JSON.stringify(sent)));
+              const group = read.success && (read.data.chattype === "group" || sent["chattype"] !== "single");
+              if (!read.success) expect("bad" in decoded && decoded.bad.path).toMatch(/^body/);
+              else if (group && read.data.chatid === undefined && read.data.chattype === "group")
+                expect(decoded).toMatchObject({ bad: { path: "body.chatid" } });
+              else {
+                const chattype = group && read.data.chatid !== undefined ? "group" : "single";
+                expect(decoded).toEqual({
+                  ok: { kind: "message", known: true, req_id: "R", body: { ...read.data, chattype } },
+                  notes: [],
+                });
+              }
+            }
     });
 
     it("keeps members it does not know, on every level", () => {

@@ -94,7 +94,10 @@ export class Application {
   get deadline(): Millis {
     let first = Infinity;
     if (this.#answers.size > 0)
-      for (const { stream } of this.#answers.values()) first = Math.min(first, stream.deadline ?? Infinity);
+      for (const { stream } of this.#answers.values()) {
+        const { deadline } = stream;
+        if (deadline !== undefined && deadline < first) first = deadline;
+      }
     if (this.#uploads.size > 0)
       for (const { upload } of this.#uploads.values()) first = Math.min(first, upload.deadline ?? Infinity);
     if (this.#pushes.size > 0 && this.#client.state === "ready")

@@ -169,10 +169,12 @@ export class Client {
 
   /** As a driver does: consequences of an effect wait until all effects are performed. */
   #handle(input: Protocol.ConnectionInput): void {
-    this.#inputs.push(input);
-    if (this.#handling) return;
+    if (this.#handling) {
+      this.#inputs.push(input);
+      return;
+    }
     this.#handling = true;
-    for (let next = this.#inputs.shift(); next !== undefined; next = this.#inputs.shift()) {
+    for (let next: typeof input | undefined = input; next !== undefined; next = this.#inputs.shift()) {
       let effects: readonly Protocol.ConnectionEffect[] = [];
       try {
         effects = this.#connection.handle(this.#agenda.now, next);

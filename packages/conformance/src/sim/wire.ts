@@ -11,7 +11,8 @@
  */
 import { World } from "@openws/mock-gateway/world";
 import type { WorldEffect } from "@openws/mock-gateway/world";
-import type { Happening, Millis } from "../history.ts";
+import { json, nothing, object } from "../history.ts";
+import type { Frame, Happening, Json, Millis } from "../history.ts";
 import type { Agenda } from "./agenda.ts";
 import type { Chance } from "./chance.ts";
 import { oddFrame } from "./odd-frames.ts";
@@ -142,10 +143,11 @@ export class Wire {
   send(n: number, text: string): void {
     const line = this.#lines.get(n)!;
     const { now } = this.#agenda;
-    this.#log.push({ what: "sent", at: now, socket: n, text, parsed: undefined });
+    const frame: Frame = { what: "sent", at: now, socket: n, text, parsed: undefined };
+    this.#log.push(frame);
     if (line.lost.up || line.there !== "open") return;
     line.upAt = Math.max(line.upAt, now + this.#travel(), line.stalled.up);
-    this.#agenda.at(line.upAt, () => this.#arrived(line, text));
+    this.#agenda.at(line.upAt, () => this.#arrived(line, frame));
   }
 
   /** The client lets a socket go: its close arrives late at either side. */
@@ -190,16 +192,25 @@ export class Wire {
   // -------------------------------------------------------------------------------------------------------------------
   // The gateway's side
 
-  #arrived(line: Line, text: string): void {
+  #arrived(line: Line, frame: Frame): void {
     if (line.there !== "open") return;
-    if ((this.#armed.length > 0 || line.forgotten) && this.#atTheDoor(line, text)) return;
-    this.#perform(this.world.handle(this.#agenda.now, { type: "received", connection: line.n, text }));
+    // The oracle parses each frame in any case; the gateway, which parses the same way, need not do it again.
+    const parsed = json(frame);
+    if ((this.#armed.length > 0 || line.forgotten) && this.#atTheDoor(line, parsed)) return;
+    this.#perform(
+      this.world.handle(this.#agenda.now, {
+        type: "received",
+        connection: line.n,
+        text: frame.text,
+        json: parsed === nothing ? undefined : parsed,
+      }),
+    );
   }
 
   /** Whether a fault answers in the world's place. */
-  #atTheDoor(line: Line, text: string): boolean {
-    const cmd = member(text, '"cmd":"');
-    const req_id = member(text, '"req_id":"');
+  #atTheDoor(line: Line, frame: Json): boolean {
+    const cmd = String(frame["cmd"]);
+    const req_id = String(object(frame["headers"])["req_id"]);
     line.commands.set(req_id, cmd);
     const refusable = refusables[cmd];
     if (refusable === "subscribe" && this.#strayAtSubscribe) {
@@ -263,12 +274,13 @@ export class Wire {
       if (this.#agenda.now < this.#resetUntil)
         this.#agenda.at(this.#agenda.now + this.#resetAfterMs, () => this.#cut(line, 1006));
     }
-    const req_id = member(text, '"req_id":"');
-    if ((line.delayed.get(req_id) ?? 0) > this.#agenda.now) return this.#ackAfter(line, 0, req_id, text);
     const { held } = line;
+    if (this.#armed.length === 0 && line.delayed.size === 0 && held === undefined) return this.#down(line, text);
+    const req_id = reqIdOf(text);
+    if ((line.delayed.get(req_id) ?? 0) > this.#agenda.now) return this.#ackAfter(line, 0, req_id, text);
     if (held !== undefined) {
       line.held = undefined;
-      const inOrder = member(held, '"req_id":"') === req_id;
+      const inOrder = reqIdOf(held) === req_id;
       this.#down(line, inOrder ? held : text);
       this.#down(line, inOrder ? text : held);
       return;
@@ -451,11 +463,13 @@ const refusables: Readonly<Record<string, Refusable>> = {
   aibot_upload_media_finish: "finish",
 };
 
-/** A member near the beginning of a frame, without a look at the rest of it; neither names nor req_ids hold escapes. */
-function member(text: string, before: string): string {
+/** The req_id of an ack, without a look at the rest of it; req_ids hold no escapes. */
+function reqIdOf(text: string): string {
   const from = text.indexOf(before) + before.length;
   return text.slice(from, text.indexOf('"', from));
 }
+
+const before = '"req_id":"';
 
 function ackOf(cmd: string | undefined): AckOf {
   return cmd === "aibot_subscribe" ? "subscribe" : cmd === "ping" ? "ping" : "command";
