@@ -17,6 +17,7 @@ Usage: ${NAME} COMMAND [options]
   run            judges a client: ${NAME} run [options] -- CMD…
   list           the checks, each by the id of its requirement
   explain ID     one check: its rule and source, its cases, and the bots that fail it
+  report FILE…   several reports as one matrix, for a terminal, a page or documentation
   init           writes a testee to fill in: the way to the checks that a bot alone cannot answer
   self-test      is the suite right? It judges bots with one known defect each
   sim            the core against the mock gateway over a faulty wire, in virtual time; see ${NAME} sim --help
@@ -44,6 +45,8 @@ async function main(args: string[]): Promise<number> {
         return (await import("./cli/list.ts")).explain(rest);
       case "self-test":
         return await (await import("./cli/self-test.ts")).selfTestCommand(rest);
+      case "report":
+        return (await import("./cli/report.ts")).report(rest);
       case "init":
         return (await import("./cli/init.ts")).init(rest);
       case "sim":

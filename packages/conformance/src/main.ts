@@ -37,6 +37,8 @@ export interface ConformanceOptions {
   readonly seed?: number;
   /** How many cases at once; 6, and in the real lane all. Within this process 1 is safest for a client with global state. */
   readonly atOnce?: number | undefined;
+  /** The client's name in the report; by default what its testee says, or its command. */
+  readonly client?: string | undefined;
   /** Told before the first case, how many there are. */
   readonly onStart?: (cases: number) => void;
   /** Told after each case. */
@@ -59,7 +61,8 @@ export const judgeClient = async (subject: Subject, options: ConformanceOptions 
   const contract = subject.tier === "testee" || subject.contract;
   const head = {
     suite: suiteVersion(),
-    client: nameOf(subject, met.hello),
+    client: options.client ?? nameOf(subject, met.hello),
+    command: "command" in subject ? commandText(subject.command) : undefined,
     tier: subject.tier,
     contract,
     lane: lane.name,
@@ -171,5 +174,7 @@ const scaling = (hello: Hello, lane: Lane): Hello => {
 
 const nameOf = (subject: Subject, hello: Hello | undefined): string => {
   if (hello !== undefined) return hello.client;
-  return "command" in subject ? [subject.command.file, ...subject.command.args].join(" ") : subject.testee.client;
+  return "command" in subject ? commandText(subject.command) : subject.testee.client;
 };
+
+const commandText = ({ file, args }: ClientCommand): string => [file, ...args].join(" ");

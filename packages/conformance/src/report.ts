@@ -15,6 +15,8 @@ export interface Report {
   /** The version of spec/requirements.yaml. */
   readonly spec: number;
   readonly client: string;
+  /** How it is started; none for a testee within the process. */
+  readonly command?: string;
   readonly tier: "observe" | "testee";
   readonly contract: boolean;
   readonly lane: string;
@@ -36,6 +38,8 @@ export interface Result {
   readonly level: Requirement["level"];
   readonly verdict: Verdict;
   readonly message: string;
+  /** Set where it is excused and passes: that counts whatever its level. */
+  readonly stale?: true;
   /** The case that decided; none where it was skipped. */
   readonly case?: string;
   /** How long that case took. */
@@ -47,6 +51,7 @@ export interface Result {
 export interface ReportHead {
   readonly suite: string;
   readonly client: string;
+  readonly command?: string | undefined;
   readonly tier: Report["tier"];
   readonly contract: boolean;
   readonly lane: string;
@@ -66,7 +71,12 @@ export const reportOf = (
     const row = { ...about(id), message, case: outcome.case, ms, evidence };
     if (excuse === undefined) return { ...row, verdict: outcome.verdict };
     if (outcome.verdict === "pass")
-      return { ...row, verdict: "fail", message: `it is excused (${excuse}) and passes now: the excuse has to go` };
+      return {
+        ...row,
+        stale: true,
+        verdict: "fail",
+        message: `it is excused (${excuse}) and passes now: the excuse has to go`,
+      };
     return { ...row, verdict: "excused", message: `${excuse}; ${message}` };
   });
   const left = [...skipped].map(([id, reason]): Result => ({
@@ -84,6 +94,7 @@ export const reportOf = (
     suite: head.suite,
     spec: specVersion,
     client: head.client,
+    ...(head.command === undefined ? {} : { command: head.command }),
     tier: head.tier,
     contract: head.contract,
     lane: head.lane,
@@ -107,12 +118,15 @@ const about = (id: string): Pick<Result, "id" | "requirement" | "behaviour" | "l
 export const exitCode = ({ harness, notStarted, results }: Report, strict: boolean): 0 | 1 | 3 | 4 => {
   if (harness.length > 0) return 4;
   if (notStarted !== undefined) return 3;
-  const counts = ({ verdict, level }: Result): boolean =>
-    verdict === "untested" ||
-    (verdict === "fail" && (strict ? level !== "NOTE" : level === "MUST")) ||
-    (strict && verdict === "flaky");
-  return results.some(counts) ? 1 : 0;
+  return results.some((result) => counts(result, strict)) ? 1 : 0;
 };
+
+/** Whether a result alone makes a run fail. */
+const counts = ({ verdict, level, stale }: Result, strict: boolean): boolean =>
+  verdict === "untested" ||
+  stale === true ||
+  (verdict === "fail" && (strict ? level !== "NOTE" : level === "MUST")) ||
+  (strict && verdict === "flaky");
 
 /** Reads a file of excuses: `ID: reason` a line, `#` begins a remark. Throws a `SyntaxError` that names the line. */
 export const readExcuses = (text: string): Map<string, string> => {
@@ -129,8 +143,15 @@ export const readExcuses = (text: string): Map<string, string> => {
   return excuses;
 };
 
+/** The command that plays the case of a result again; none where there is none. */
+export const replayOf = (report: Report, result: Result): string | undefined => {
+  if (report.command === undefined || result.case === undefined) return undefined;
+  const how = report.tier === "testee" ? " --tier testee" : report.contract ? " --contract" : "";
+  return `openws-conformance run${how} --lane ${report.lane} --seed ${report.seed} --run ${result.case} -- ${report.command}`;
+};
+
 /** What people read at the end of a run. */
-export const pretty = (report: Report, replay: (result: Result) => string): string => {
+export const pretty = (report: Report): string => {
   if (report.notStarted !== undefined) return `The client did not start: ${report.notStarted}\n`;
   const shown = report.results.filter(({ verdict }) => verdict !== "pass" && verdict !== "skipped");
   const blocks = shown.map((result) =>
@@ -138,7 +159,7 @@ export const pretty = (report: Report, replay: (result: Result) => string): stri
       `${label(result)} ${result.id} (${result.level}): ${result.requirement}`,
       `  ${result.message.replaceAll("\n", "\n  ")}`,
       ...result.evidence.map(lineText),
-      ...(result.case === undefined ? [] : [`  again: ${replay(result)}`]),
+      ...again(report, result),
       "",
     ].join("\n"),
   );
@@ -147,12 +168,21 @@ export const pretty = (report: Report, replay: (result: Result) => string): stri
     ({ message }) => message,
   );
   const left = [...skips].map(([reason, results]) => `skipped ${results.length}: ${reason}`);
-  const counts = Object.entries(report.summary)
-    .filter(([verdict, count]) => count > 0 || verdict === "pass" || verdict === "fail")
-    .map(([verdict, count]) => `${count} ${verdict}`);
-  return [...blocks, ...left, ...report.harness.map((problem) => `harness: ${problem}`), counts.join(", "), ""].join(
+  return [...blocks, ...left, ...report.harness.map((problem) => `harness: ${problem}`), countsText(report), ""].join(
     "\n",
   );
+};
+
+/** The counts of the verdicts that there are, and always those of pass and fail. */
+export const countsText = ({ summary }: Report): string =>
+  Object.entries(summary)
+    .filter(([verdict, count]) => count > 0 || verdict === "pass" || verdict === "fail")
+    .map(([verdict, count]) => `${count} ${verdict}`)
+    .join(", ");
+
+const again = (report: Report, result: Result): string[] => {
+  const line = replayOf(report, result);
+  return line === undefined ? [] : [`  again: ${line}`];
 };
 
 const label = ({ verdict, level }: Result): string =>
@@ -160,7 +190,8 @@ const label = ({ verdict, level }: Result): string =>
 
 const arrows = { in: "client → gateway", out: "gateway → client", socket: "socket" } as const;
 
-const lineText = ({ atMs, connection, dir, text }: Line): string =>
+/** One line of a wire log as text. */
+export const lineText = ({ atMs, connection, dir, text }: Line): string =>
   `  ${String(atMs).padStart(7)} ms  #${connection}  ${arrows[dir].padEnd(16)}  ${text.length > 300 ? `${text.slice(0, 300)}…` : text}`;
 
 /** JUnit: a failure is a client that does not conform, an error a harness that did not work. */
@@ -192,6 +223,51 @@ export const junit = (report: Report): string => {
   ].join("\n");
 };
 
+/**
+ * Annotations of a GitHub Actions log: an error for what makes the run fail, a warning for what does not but should be known,
+ * and the counts as a notice.
+ */
+export const github = (report: Report, strict: boolean): string => {
+  const annotate = (kind: string, title: string, message: string): string =>
+    `::${kind} title=${escaped(title).replaceAll(":", "%3A").replaceAll(",", "%2C")}::${escaped(message)}`;
+  const lines = [
+    ...(report.notStarted === undefined ? [] : [annotate("error", "The client did not start", report.notStarted)]),
+    ...report.harness.map((problem) => annotate("error", "The suite itself failed", problem)),
+    ...report.results
+      .filter(({ verdict }) => verdict === "fail" || verdict === "untested" || verdict === "flaky")
+      .map((result) => {
+        const { id, level, verdict, requirement, message } = result;
+        const line = [requirement, message, ...again(report, result)].join("\n");
+        return annotate(counts(result, strict) ? "error" : "warning", `${id} (${level}) ${verdict}`, line);
+      }),
+    annotate("notice", `Conformance of ${report.client}`, countsText(report)),
+  ];
+  return `${lines.join("\n")}\n`;
+};
+
+/** As GitHub's workflow commands want it. */
+const escaped = (text: string): string => text.replaceAll("%", "%25").replaceAll("\r", "%0D").replaceAll("\n", "%0A");
+
+/** A badge: what shields.io takes from an endpoint (document "Endpoint Badge"), which any page can be made of. */
+export const badge = (report: Report): { schemaVersion: 1; label: string; message: string; color: string } => {
+  const { pass, flaky, fail, untested, excused } = report.summary;
+  const code = exitCode(report, false);
+  const message = code >= 3 ? "not judged" : `${pass} of ${pass + flaky + fail + untested + excused}`;
+  const color = code === 0 ? (fail + flaky === 0 ? "brightgreen" : "yellowgreen") : code === 1 ? "red" : "lightgrey";
+  return { schemaVersion: 1, label: "WeCom conformance", message, color };
+};
+
+/** The badge as a picture that needs no service. */
+export const badgeSvg = (report: Report): string => {
+  const { label, message, color } = badge(report);
+  // Verdana at 11 px is about 6.5 px a character.
+  const [left, right] = [label, message].map((text) => Math.round(text.length * 6.5) + 12) as [number, number];
+  const said = xml(`${label}: ${message}`);
+  const colours: Record<string, string> = { brightgreen: "#1a7f37", yellowgreen: "#9a6700", red: "#b62324" };
+  return `<svg xmlns="http://www.w3.org/2000/svg" width="${left + right}" height="20" role="img" aria-label="${said}"><title>${said}</title><rect width="${left}" height="20" fill="#444"/><rect x="${left}" width="${right}" height="20" fill="${colours[color] ?? "#6e7781"}"/><g fill="#fff" text-anchor="middle" font-family="Verdana,sans-serif" font-size="11"><text x="${left / 2}" y="14">${xml(label)}</text><text x="${left + right / 2}" y="14">${xml(message)}</text></g></svg>
+`;
+};
+
 /** One page that needs nothing else: the matrix, then each check with its wire log. */
 export const html = (report: Report): string => {
   const rows = report.results.map((result) => {
@@ -207,9 +283,6 @@ export const html = (report: Report): string => {
   const cells = report.results
     .map(({ id, verdict }) => `<a class="${verdict}" href="#${xml(id)}">${xml(id)}</a>`)
     .join("");
-  const counts = Object.entries(report.summary)
-    .map(([verdict, count]) => `${count} ${verdict}`)
-    .join(", ");
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Conformance of ${xml(report.client)}</title><style>
 :root{color-scheme:light dark}body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem}
@@ -218,7 +291,7 @@ nav .pass{background:#1a7f37}nav .fail,nav .untested{background:#b62324}nav .fla
 details{border-left:4px solid #6e7781;padding:.3rem .8rem;margin:.4rem 0}details.pass{border-color:#1a7f37}details.fail,details.untested{border-color:#b62324}
 details.flaky,details.excused{border-color:#9a6700}pre{overflow:auto;font-size:12px}summary{cursor:pointer}
 </style></head><body><h1>Conformance of <code>${xml(report.client)}</code></h1>
-<p>Suite ${xml(report.suite)}, requirements ${report.spec}, tier ${report.tier}${report.tier === "observe" && report.contract ? " with the echo contract" : ""}, lane ${xml(report.lane)}, seed ${report.seed}: ${xml(counts)}.</p>
+<p>Suite ${xml(report.suite)}, requirements ${report.spec}, tier ${report.tier}${report.tier === "observe" && report.contract ? " with the echo contract" : ""}, lane ${xml(report.lane)}, seed ${report.seed}: ${countsText(report)}.</p>
 ${report.notStarted === undefined ? "" : `<p><b>The client did not start:</b> ${xml(report.notStarted)}</p>`}
 <nav>${cells}</nav>
 ${rows.join("\n")}
@@ -227,7 +300,7 @@ ${rows.join("\n")}
 };
 
 /** Escapes, and drops what XML cannot hold. */
-const xml = (text: string): string =>
+export const xml = (text: string): string =>
   text
     // eslint-disable-next-line no-control-regex -- these are what XML cannot hold
     .replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]|\p{Surrogate}/gu, "\ufffd")

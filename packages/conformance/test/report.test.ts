@@ -1,11 +1,24 @@
 /** What becomes of outcomes: verdicts, exit codes, and the forms in which they are told. */
 import { describe, expect, it } from "vitest";
-import { exitCode, html, junit, pretty, readExcuses, reportOf, type Report } from "../src/report.ts";
+import { htmlMatrix, markdownMatrix, prettyMatrix, readReport } from "../src/matrix.ts";
+import {
+  badge,
+  badgeSvg,
+  exitCode,
+  github,
+  html,
+  junit,
+  pretty,
+  readExcuses,
+  reportOf,
+  type Report,
+} from "../src/report.ts";
 import type { Outcome, Run } from "../src/runner.ts";
 
 const head = {
   suite: "1.2.3",
   client: "my-bot --flag",
+  command: "my-bot --flag",
   tier: "observe" as const,
   contract: false,
   lane: "scaled",
@@ -61,6 +74,10 @@ describe("an excuse", () => {
     expect(results[1]?.message).toContain("has to go");
   });
 
+  it("that is stale makes the run fail, whatever the level of its check", () => {
+    expect(exitCode(report([outcome("IN-7b", "pass")], {}, none, excuses), false)).toBe(1);
+  });
+
   it("must say why, once", () => {
     expect(() => readExcuses("AUTH-1")).toThrow("line 1");
     expect(() => readExcuses("AUTH-1: a\nAUTH-1: b")).toThrow("line 2");
@@ -90,11 +107,11 @@ describe("a report", () => {
   });
 
   it("is told with the failures, their wire log, and how to see each again", () => {
-    const text = pretty(one, ({ id }) => `replay ${id}`);
+    const text = pretty(one);
     expect(text).toContain("FAIL IN-5 (MUST)");
     expect(text).toContain("WARN AUTH-3b (SHOULD)");
     expect(text).toContain("client → gateway");
-    expect(text).toContain("again: replay IN-5");
+    expect(text).toContain("again: openws-conformance run --lane scaled --seed 7 --run topic/case -- my-bot --flag");
     expect(text).not.toContain("pass AUTH-1");
     expect(text.trimEnd().split("\n").at(-1)).toBe("1 pass, 2 fail, 1 skipped");
   });
@@ -112,5 +129,87 @@ describe("a report", () => {
     expect(text).toContain('<details id="IN-5" class="fail" open>');
     expect(text).toContain("&lt;ping&gt;");
     expect(text).not.toMatch(/<script|<link|src=|@import|url\(/);
+  });
+});
+
+describe("GitHub's annotations", () => {
+  it("are errors for what fails the run and warnings for the rest, each in a line of its own", () => {
+    const one = report([
+      outcome("AUTH-1", "fail", "50% of it,\nand more"),
+      outcome("AUTH-3b", "fail"),
+      outcome("IN-5", "pass"),
+    ]);
+    const lines = github(one, false).trimEnd().split("\n");
+    expect(lines).toHaveLength(3);
+    expect(lines[0]).toMatch(/^::error title=AUTH-1 \(MUST\) fail::/);
+    expect(lines[0]).toContain("50%25 of it,%0Aand more");
+    expect(lines[1]).toMatch(/^::warning title=AUTH-3b/);
+    expect(lines[2]).toBe("::notice title=Conformance of my-bot --flag::1 pass, 2 fail");
+    expect(github(one, true)).toMatch(/^::error title=AUTH-3b/m);
+  });
+
+  it("say that a client did not start", () => {
+    expect(github(report([], { notStarted: "no such file" }), false)).toMatch(
+      /^::error title=The client did not start::no such file$/m,
+    );
+  });
+});
+
+describe("the badge", () => {
+  it("counts what was judged, and is red where a MUST failed", () => {
+    const skipped = new Map([["BEAT-1", "not asked for"]]);
+    expect(badge(report([outcome("AUTH-1", "pass")], {}, skipped))).toEqual({
+      schemaVersion: 1,
+      label: "WeCom conformance",
+      message: "1 of 1",
+      color: "brightgreen",
+    });
+    expect(badge(report([outcome("AUTH-1", "fail")]))).toMatchObject({ message: "0 of 1", color: "red" });
+    expect(badge(report([outcome("AUTH-1", "pass"), outcome("AUTH-3b", "fail")]))).toMatchObject({
+      color: "yellowgreen",
+    });
+    expect(badge(report([], { notStarted: "no" }))).toMatchObject({ message: "not judged" });
+  });
+
+  it("is a picture that loads nothing", () => {
+    const svg = badgeSvg(report([outcome("AUTH-1", "pass")]));
+    expect(svg).toContain("WeCom conformance: 1 of 1");
+    expect(svg).not.toMatch(/href|<script/);
+  });
+});
+
+describe("a matrix of several reports", () => {
+  const one = report([outcome("AUTH-1", "pass"), outcome("IN-5", "fail", "a | b <c>")]);
+  const other: Report = {
+    ...report([outcome("AUTH-1", "pass")], {}, new Map([["IN-5", "not asked"]])),
+    client: "other",
+  };
+
+  it("shows in a terminal what not every client keeps", () => {
+    const text = prettyMatrix([one, other]);
+    expect(text).toMatch(/^IN-5 +MUST +✗ {2}·/m);
+    expect(text).not.toContain("AUTH-1 ");
+    expect(text).toContain("2  other");
+  });
+
+  it("is Markdown with every check, and each finding with the command that shows it again", () => {
+    const text = markdownMatrix([one, other]);
+    expect(text).toMatch(/^\| AUTH-1 \| MUST \| ✓ \| ✓ \|/m);
+    expect(text).toMatch(/^\| IN-5 \| MUST \| ✗ \| · \|/m);
+    expect(text).toContain("* **IN-5** (MUST, fail): a \\| b &lt;c>.");
+    expect(text).toContain("--run topic/case -- my-bot --flag");
+  });
+
+  it("is one page that loads nothing, in which each mark of a finding leads to it", () => {
+    const text = htmlMatrix([one, other]);
+    expect(text).toContain('<a href="#0-IN-5">');
+    expect(text).toContain('<section id="0-IN-5">');
+    expect(text).not.toMatch(/<script|<link|src=|@import|url\(/);
+  });
+
+  it("takes nothing that is no report", () => {
+    expect(readReport(JSON.stringify(one))).toEqual(one);
+    for (const text of ["{}", "null", '{"schema":2,"client":"x","results":[]}'])
+      expect(() => readReport(text)).toThrow("no report of this suite");
   });
 });

@@ -7,7 +7,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { judgeClient, UsageError, type Subject } from "../main.ts";
-import { exitCode, html, junit, pretty, readExcuses, type Report, type Result } from "../report.ts";
+import { badge, badgeSvg, exitCode, github, html, junit, pretty, readExcuses, type Report } from "../report.ts";
 import { endOnSignal, whole } from "./process.ts";
 
 /** Shown by `run --help`. */
@@ -30,12 +30,16 @@ WECOM_BACKOFF_BASE_MS, and let its other durations follow from these. In the tes
   --seed N          the seed of the gateway's chance (default 1)
   --at-once N       how many cases at once (default 6; in the real lane all)
   --out DIR         write report.json, junit.xml and report.html there
-  --reporter LIST   which of pretty, json, junit, html (default pretty, and with --out all); json alone prints the report
+  --reporter LIST   which of pretty, json, junit, html, github (default pretty, with --out pretty and the files, and within
+                    GitHub Actions github, too); json alone prints the report
+  --badge FILE      write a badge there: an SVG, or with the ending .json what shields.io takes from an endpoint
+  --client NAME     the client's name in the report
 
 Exit codes: 0 conformant, 1 not, 2 wrong usage, 3 the client did not start, 4 the suite itself failed.
 `;
 
-const reporters = ["pretty", "json", "junit", "html"] as const;
+const reporters = ["pretty", "json", "junit", "html", "github"] as const;
+const usual = ["pretty", ...(process.env["GITHUB_ACTIONS"] === "true" ? ["github"] : [])];
 
 /** Runs the sub-command. Returns the exit code; throws what parseArgs throws, and `UsageError`. */
 export async function run(args: string[]): Promise<number> {
@@ -54,6 +58,8 @@ export async function run(args: string[]): Promise<number> {
       "at-once": { type: "string" },
       out: { type: "string" },
       reporter: { type: "string" },
+      badge: { type: "string" },
+      client: { type: "string" },
       help: { type: "boolean", short: "h" },
     },
   });
@@ -66,9 +72,10 @@ export async function run(args: string[]): Promise<number> {
   const { lane, tier } = values;
   if (lane !== "scaled" && lane !== "real") throw new UsageError(`--lane is scaled or real, not "${lane}"`);
   if (tier !== "observe" && tier !== "testee") throw new UsageError(`--tier is observe or testee, not "${tier}"`);
-  const reporter = values.reporter?.split(",") ?? (values.out === undefined ? ["pretty"] : [...reporters]);
+  const reporter =
+    values.reporter?.split(",") ?? (values.out === undefined ? usual : [...usual, "json", "junit", "html"]);
   const unknown = reporter.find((name) => !(reporters as readonly string[]).includes(name));
-  if (unknown !== undefined) throw new UsageError(`--reporter knows pretty, json, junit and html, not "${unknown}"`);
+  if (unknown !== undefined) throw new UsageError(`--reporter knows ${reporters.join(", ")}, not "${unknown}"`);
   const excuses = values.expected === undefined ? new Map<string, string>() : excusesOf(values.expected);
   const quiet = !reporter.includes("pretty");
   const seed = whole("seed", values.seed);
@@ -84,6 +91,7 @@ export async function run(args: string[]): Promise<number> {
     skip: values.skip,
     excuses,
     seed,
+    client: values.client,
     atOnce: values["at-once"] === undefined ? undefined : Math.max(1, whole("at-once", values["at-once"])),
     onStart: (count) => {
       all = count;
@@ -97,10 +105,13 @@ export async function run(args: string[]): Promise<number> {
       );
     },
   });
-  const how = tier === "testee" ? " --tier testee" : values.contract ? " --contract" : "";
-  const replay = (result: Result): string =>
-    `openws-conformance run${how} --lane ${lane} --seed ${seed} --run ${result.case ?? result.id} -- ${positionals.join(" ")}`;
-  tell(report, reporter, values.out, replay);
+  tell(report, reporter, values.out);
+  if (reporter.includes("github")) process.stdout.write(github(report, values.strict));
+  if (values.badge !== undefined)
+    writeFileSync(
+      values.badge,
+      values.badge.endsWith(".json") ? `${JSON.stringify(badge(report))}\n` : badgeSvg(report),
+    );
   if (!quiet) process.stderr.write(`${all} cases, ${((performance.now() - began) / 1_000).toFixed(1)} s\n`);
   return exitCode(report, values.strict);
 }
@@ -113,12 +124,7 @@ function excusesOf(file: string): Map<string, string> {
   }
 }
 
-function tell(
-  report: Report,
-  reporter: readonly string[],
-  out: string | undefined,
-  replay: (result: Result) => string,
-): void {
+function tell(report: Report, reporter: readonly string[], out: string | undefined): void {
   const json = `${JSON.stringify(report, undefined, 2)}\n`;
   if (out !== undefined) {
     mkdirSync(out, { recursive: true });
@@ -126,10 +132,10 @@ function tell(
     if (reporter.includes("junit")) writeFileSync(join(out, "junit.xml"), junit(report));
     if (reporter.includes("html")) writeFileSync(join(out, "report.html"), html(report));
   }
-  if (reporter.includes("pretty")) process.stdout.write(pretty(report, replay));
+  if (reporter.includes("pretty")) process.stdout.write(pretty(report));
   else if (out === undefined) {
     if (reporter.includes("json")) process.stdout.write(json);
     else if (reporter.includes("junit")) process.stdout.write(junit(report));
-    else process.stdout.write(html(report));
+    else if (reporter.includes("html")) process.stdout.write(html(report));
   }
 }
