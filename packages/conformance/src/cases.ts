@@ -1,10 +1,22 @@
 /** All cases, in the order in which they run: the first one shows whether the client starts at all. */
 import type { Case } from "./check.ts";
 import { answers } from "./cases/answers.ts";
+import { cards } from "./cases/cards.ts";
+import { chats } from "./cases/chats.ts";
+import { hardships } from "./cases/hardships.ts";
 import { inbound } from "./cases/inbound.ts";
 import { line } from "./cases/line.ts";
 import { subscribing } from "./cases/subscribing.ts";
 import { uploads } from "./cases/uploads.ts";
 
 /** Every case of the suite. */
-export const cases: readonly Case[] = [...subscribing, ...line, ...inbound, ...answers, ...uploads];
+export const cases: readonly Case[] = [
+  ...subscribing,
+  ...hardships,
+  ...line,
+  ...inbound,
+  ...chats,
+  ...cards,
+  ...answers,
+  ...uploads,
+];

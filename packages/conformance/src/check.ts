@@ -68,6 +68,8 @@ export interface Case {
   readonly contract?: true;
   /** What only a testee can do or tell: the case is played in that tier alone, and with a testee that declares all of it. */
   readonly needs?: readonly Ability[];
+  /** True where it takes longer in the real lane than a whole run may: it is played there with `--long` alone. */
+  readonly long?: true;
   /** How the gateway differs from a friendly one, before the client is started. */
   readonly gateway?: (lane: Lane) => Surroundings;
   /** True where the client may end by itself: it was refused, kicked or told to. */
@@ -182,6 +184,18 @@ export const timed: Readonly<Record<string, Tolerance>> = {
   "REPLY-7a": usualTolerance,
   "REPLY-8a": usualTolerance,
   "STREAM-4b": usualTolerance,
+  "REPLY-5a": usualTolerance,
+  "REPLY-5b": usualTolerance,
+  "REPLY-5c": usualTolerance,
+  "REPLY-9": usualTolerance,
+  "REPLY-12": usualTolerance,
+  "STREAM-2b": usualTolerance,
+  "STREAM-5": usualTolerance,
+  "EVENT-1a": usualTolerance,
+  "EVENT-2a": usualTolerance,
+  "BEAT-6b": usualTolerance,
+  "CONN-9": usualTolerance,
+  "ROBUST-1": usualTolerance,
   "ROBUST-3a": usualTolerance,
 };
 

@@ -145,8 +145,70 @@ export const defects = {
   "begins-again-on-a-lost-ack": row("UPLOAD-3", "a chunk whose ack is lost starts the upload over"),
   "finishes-before-its-acks": row("UPLOAD-5a", "a finish does not wait for the acks of the chunks", "UPLOAD-3"),
   "sends-what-was-not-uploaded": row("UPLOAD-8", "after a refused finish the file is sent all the same"),
+  "sends-no-pongs": row("BEAT-4a", "PINGs of WebSocket are not answered"),
+  "dies-of-a-json-ping": row("BEAT-5", "a JSON ping of the gateway ends the process"),
+  "takes-any-ack-for-life": row("BEAT-6b", "any ack counts as the ack of a ping"),
+  "needs-an-errcode": row("REPLY-12", "an ack without errcode is no ack"),
+  "waits-for-ever-to-write": row("CONN-9", "nothing goes on until what was written before has left, pings included"),
+  "keeps-its-old-timers": row("ROBUST-1", "the heartbeat of a lost connection goes on over the next one"),
+  "leaves-streams-open-when-stopped": row("ROBUST-3b", "streams are left open when it is stopped"),
+  "tells-what-the-gateway-said": row("ROBUST-4b", "users are told the errmsg of a refusal"),
+  "insists-when-throttled": row("REPLY-5a", "after 846607 it goes on after a second", "REPLY-5c"),
+  "drops-what-is-throttled": row("REPLY-5b", "after 846607 the answer is dropped", "REPLY-5c"),
+  "waits-10-s-when-throttled": row("REPLY-5c", "after 846607 it goes on after 10 s"),
+  "credits-late-acks": row("REPLY-9", "an ack that comes late is taken for the next frame's"),
+  "drops-what-must-be-markdown": row("REPLY-10", "a reply that is refused with 600039 is dropped"),
+  "repeats-what-is-filtered": row("REPLY-11", "what is refused with 40201 is pushed"),
+  "repeats-media": row("REPLY-8b", "a file is sent again until it is acknowledged"),
+  "leaves-a-stream-open-when-it-fails": row("STREAM-2b", "a handler that throws leaves its stream open"),
+  "never-hands-over": row("STREAM-5", "a stream goes on for as long as its answer takes"),
+  "shows-every-update": row("STREAM-6a", "each update of a stream is sent"),
+  "drops-the-last-update": row("STREAM-6b", "where the quota is nearly used up the end of a stream is not sent"),
+  "tries-no-old-req-id": row("STREAM-7a", "what a reset interrupts is pushed"),
+  "forgets-what-a-drop-interrupts": row("STREAM-7b", "what a reset interrupts is not gone on with", "STREAM-7a"),
+  "rates-late": row("STREAM-8a", "the last frame of a stream has the feedback.id"),
+  "names-its-rating-freely": row("STREAM-8b", "feedback.id does not begin with trace_"),
+  "insists-on-a-bad-chat": row("PUSH-2", "a push that is refused with 93006 is sent again"),
+  "pushes-cards": row("PUSH-5", "a text is pushed as a card", "STREAM-7b"),
+  "pushes-it-whole": row("PUSH-6", "a long push leaves in one frame"),
+  "knows-no-quota": row("PUSH-7", "a chat is sent whatever there is", "STREAM-6a"),
+  "has-one-chat-for-all-users": row("IN-3", "single chats have one key", "PUSH-1a", "REPLY-4b", "STREAM-4b", "IN-17"),
+  "drops-words-behind-the-mention": row("IN-15a", "a command behind the mention is stripped with it"),
+  "strips-every-mention": row("IN-15b", "the bot's mention is stripped wherever it stands"),
+  "takes-no-chattype-for-single": row("IN-17", "a message without chattype is taken for one of a single chat"),
+  "welcomes-late": row("EVENT-1a", "a welcome is sent after 8 s"),
+  "hears-no-event-from-nobody": row("EVENT-5", "an event without from is ignored"),
+  "welcomes-again": row("EVENT-6", "an event that comes again is answered again"),
+  "answers-clicks-by-a-push": row("EVENT-2a", "a click is answered by a push"),
+  "makes-cards-without-a-title": row("CARD-1", "cards have no main_title"),
+  "gives-cards-one-task-id": row("CARD-2", "all cards have one task_id"),
+  "gives-buttons-one-key": row("CARD-3", "two buttons of a card have one key"),
+  "writes-cards-in-strings": row("CARD-4", "the style of a button is a string"),
+  "states-another-md5": row("UPLOAD-1b", "md5 is in capitals"),
+  "repeats-chunks-every-2-s": row("UPLOAD-4", "a chunk is sent every 2 s until it is acknowledged"),
+  "begins-again-after-a-drop": row("UPLOAD-5b", "an upload that a reset interrupts is begun again"),
+  "shrugs-at-overload": row("UPLOAD-6", "a chunk that is refused with -1 is sent again at once, twelve times"),
+  "uploads-anything": row("UPLOAD-7", "files of any size are uploaded"),
+  "needs-created-at-as-text": row("UPLOAD-9", "a created_at that is a number is an error"),
+  "names-files-at-length": row(
+    "UPLOAD-10",
+    "a filename has more than 256 bytes",
+    "UPLOAD-1a",
+    "UPLOAD-1b",
+    "UPLOAD-1c",
+    "UPLOAD-2",
+  ),
+  "sends-all-chunks-at-once": row("UPLOAD-11", "all chunks of a file are in flight at once", "UPLOAD-6"),
   "dies-of-a-lost-ack": row("ROBUST-2", "a reply whose ack does not come ends the process"),
 } as const satisfies Readonly<Record<string, DefectRow>>;
 
 /** The name of a defect; besides those of the table there are two that no check is about. */
-export type Defect = keyof typeof defects | "never-connects" | "never-subscribes";
+export type Defect =
+  | keyof typeof defects
+  | "never-connects"
+  | "never-subscribes"
+  | "remembers-every-msgid"
+  | "forgets-what-was-refused-with-846609"
+  | "dials-for-a-push"
+  | "swallows-pushes-while-disconnected"
+  | "takes-silence-for-delivery";

@@ -1392,9 +1392,11 @@ export const requirements: readonly Requirement[] = [
     id: "UPLOAD-11",
     level: "SHOULD",
     basis: "wire",
-    sentence: "At most 4 chunks of one upload are in flight at a time.",
+    sentence:
+      "An upload begins with at most 4 chunks in flight; there are more only once acks have shown that the gateway takes them.",
     confidence: "S",
     source: "@wecom/aibot-node-sdk 1.0.7",
+    note: "The official SDK never has more than 4; what the gateway takes was never measured. What follows when it takes no more is UPLOAD-6.",
   },
   {
     id: "UPLOAD-12",

@@ -41,7 +41,7 @@ export function echo(bot: Bot, pause: (ms: number) => Promise<void>): void {
 
 /** One answer in `frames` growing frames: with a pause longer than an ack takes, each delta is a frame of its own. */
 async function* stream(frames: number, pause: (ms: number) => Promise<void>): AsyncGenerator<string> {
-  const count = Number.isInteger(frames) && frames > 0 && frames <= 1_000 ? frames : 3;
+  const count = Number.isInteger(frames) && frames > 0 && frames <= 10_000 ? frames : 3;
   for (let at = 1; at <= count; at++) {
     if (at > 1) await pause(400);
     yield at === 1 ? `1` : ` ${at}`;

@@ -20,12 +20,15 @@ export async function serve(config: Config, warnings: readonly string[]): Promis
   const log = await logger(config);
   for (const warning of warnings) log.warn(warning);
 
+  // The echo bot is what others try their gateways and suites on: who makes it beat faster means all of its time.
+  const scale = Math.min(1, (config.connection.heartbeatMs ?? 30_000) / 30_000);
   const bot = createBot({
     botId: config.botId,
     secret: config.secretFile === undefined ? config.secret : () => readFileSync(config.secretFile!, "utf8").trim(),
     url: config.url,
     name: config.name,
-    handoverMs: config.handoverMs,
+    handoverMs: config.handoverMs ?? (config.echo ? 540_000 * scale : undefined),
+    ...(config.echo ? { quota: { pauseMs: 60_000 * scale } } : {}),
     probeMs: config.probeMs,
     ...config.connection,
   });

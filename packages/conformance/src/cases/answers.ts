@@ -8,13 +8,16 @@ import { gaps, grow, inMs } from "./subscribing.ts";
 const minute = 60_000;
 
 /** What was sent under one req_id. */
-const under = (stage: Stage, reqId: string): Frame[] =>
+export const under = (stage: Stage, reqId: string): Frame[] =>
   stage.wire.sent("aibot_respond_msg").filter((frame) => frame.reqId === reqId);
 
-const streamOf = (frame: Frame): { id: string | undefined; finish: boolean } => {
+export const streamOf = (frame: Frame): { id: string | undefined; finish: boolean } => {
   const stream = objectAt(frame.body, "stream");
   return { id: stringAt(stream, "id"), finish: stream["finish"] === true };
 };
+
+const feedbackOf = ({ body }: Frame): string | undefined =>
+  stringAt(objectAt(objectAt(body, "stream"), "feedback"), "id");
 
 const gone: Case = {
   name: "replies/pushes-when-the-window-is-gone",
@@ -101,7 +104,7 @@ const conflict: Case = {
 const cumulative: Case = {
   name: "streams/grow-and-end",
   title: "The bot is asked for a stream of five frames, twice.",
-  checks: ["STREAM-1a", "STREAM-1b", "STREAM-1c", "STREAM-2a", "STREAM-2c"],
+  checks: ["STREAM-1a", "STREAM-1b", "STREAM-1c", "STREAM-2a", "STREAM-2c", "STREAM-8a", "STREAM-8b"],
   contract: true,
   play: async (stage) => {
     await stage.conversing();
@@ -114,7 +117,7 @@ const cumulative: Case = {
     }
     const [first = [], second = []] = runs;
     if (first.length < 2 || second.length < 2) {
-      for (const id of ["STREAM-1a", "STREAM-1b", "STREAM-1c", "STREAM-2a", "STREAM-2c"])
+      for (const id of ["STREAM-1a", "STREAM-1b", "STREAM-1c", "STREAM-2a", "STREAM-2c", "STREAM-8a", "STREAM-8b"])
         stage.untested(id, "!stream 5 was not answered by a stream of several frames");
       return;
     }
@@ -148,6 +151,24 @@ const cumulative: Case = {
       ends.length === 1 && streamOf(last).finish,
       `${ends.length} finishing frames; ${streamOf(last).finish ? "nothing" : "something"} follows`,
       first.slice(-4),
+    );
+    const rated = first.filter((frame) => feedbackOf(frame) !== undefined);
+    const tooLong = rated.find((frame) => new TextEncoder().encode(feedbackOf(frame)).length > 256);
+    const late = rated.length > 0 && rated[0] !== first[0];
+    stage.judge(
+      "STREAM-8a",
+      tooLong === undefined && !late,
+      late
+        ? "feedback.id stands in a later frame only"
+        : `${rated.length} of ${first.length} frames have a feedback.id${tooLong === undefined ? "" : ", of more than 256 bytes"}`,
+      rated.slice(0, 2),
+    );
+    const free = rated.find((frame) => !feedbackOf(frame)!.startsWith("trace_"));
+    stage.judge(
+      "STREAM-8b",
+      free === undefined,
+      free === undefined ? "no feedback.id without trace_" : `feedback.id is ${JSON.stringify(feedbackOf(free))}`,
+      [free],
     );
     const visible = ends.every((frame) => /[\p{L}\p{N}\p{P}\p{S}]/u.test(contentOf(frame)));
     stage.judge(

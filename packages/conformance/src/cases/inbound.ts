@@ -332,6 +332,13 @@ export const inbound: readonly Case[] = [
     "the messages were answered",
     ["odd-frame:what=unknown-field", "odd-frame:what=huge-integer"],
   ),
+  odd(
+    "BEAT-5",
+    "bears-a-ping-of-the-gateway",
+    'A frame {"cmd":"ping"} of the gateway comes before a message.',
+    "it did no harm, and the message behind it was answered",
+    ["odd-frame:what=gateway-ping"],
+  ),
   binary,
   large,
   repeated,

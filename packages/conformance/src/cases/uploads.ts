@@ -1,4 +1,5 @@
 /** Uploads, of bots that keep the echo contract: what is stated, what is sent, and what is made of a failure. */
+import { createHash } from "node:crypto";
 import type { Case } from "../check.ts";
 import type { Stage } from "../stage.ts";
 import { objectAt, stringAt, type Frame } from "../wire.ts";
@@ -49,7 +50,7 @@ const uploadIdOf = (stage: Stage, init: Frame): string | undefined =>
 const whole: Case = {
   name: "uploads/state-what-they-send",
   title: "The bot is asked for a file of 1.3 MB.",
-  checks: ["UPLOAD-1a", "UPLOAD-1c", "UPLOAD-2"],
+  checks: ["UPLOAD-1a", "UPLOAD-1b", "UPLOAD-1c", "UPLOAD-2", "UPLOAD-10"],
   contract: true,
   gateway: () => ({ faults: ["ack-delay:ms=100,cmd=aibot_upload_media_init"] }),
   play: async (stage) => {
@@ -68,6 +69,21 @@ const whole: Case = {
       `stated ${String(size)} bytes in ${String(count)} chunks, sent ${sum} in ${sizes.size}`,
       [init],
     );
+    const { md5, filename } = init.body;
+    const content = chunks.toSorted((a, b) => Number(a.body["chunk_index"]) - Number(b.body["chunk_index"]));
+    const hash = createHash("md5");
+    for (const { body } of content) hash.update(stringAt(body, "base64_data") ?? "", "base64");
+    const actual = hash.digest("hex");
+    stage.judge(
+      "UPLOAD-1b",
+      md5 === undefined || md5 === actual,
+      md5 === undefined
+        ? "no md5 was sent"
+        : `md5 is ${JSON.stringify(md5)}, that of what was sent is ${JSON.stringify(actual)}`,
+      [init],
+    );
+    const nameBytes = typeof filename === "string" ? new TextEncoder().encode(filename).length : 0;
+    stage.judge("UPLOAD-10", nameBytes >= 1 && nameBytes <= 256, `filename has ${nameBytes} bytes`, [init]);
     const indices = [...sizes.keys()];
     const inOrder = indices.every(
       (index) => Number.isInteger(index) && Number(index) >= 0 && Number(index) < sizes.size,
@@ -170,5 +186,238 @@ const failedFinish: Case = {
   },
 };
 
+/** Asks for a file of so many bytes and waits so long for the end of it. */
+const uploadOf = async (stage: Stage, bytes: number, user = "zhangsan", within = minute): Promise<Parts> => {
+  const after = stage.seq;
+  await stage.say(`!upload ${bytes}`, user);
+  await stage.until(
+    () => {
+      const [finish] = partsOf(stage, after).finishes;
+      return finish && stage.wire.ackOf(finish);
+    },
+    stage.ms(within) + 4_000,
+  );
+  return partsOf(stage, after);
+};
+
+/** The largest number of chunks that were sent and not acknowledged, at each moment from one line to another. */
+const inFlight = (stage: Stage, chunks: readonly Frame[], from = 0, to = Infinity): number => {
+  let most = 0;
+  for (const { seq } of chunks) {
+    if (seq < from || seq > to) continue;
+    const open = chunks.filter((other) => other.seq <= seq && (stage.wire.ackOf(other)?.seq ?? Infinity) > seq);
+    most = Math.max(most, open.length);
+  }
+  return most;
+};
+
+/** How often the chunk was sent that was sent most. */
+const mostSends = (chunks: readonly Frame[]): number => {
+  const sends = new Map<string, number>();
+  for (const { body } of chunks) {
+    const chunk = `${String(body["upload_id"])} ${String(body["chunk_index"])}`;
+    sends.set(chunk, (sends.get(chunk) ?? 0) + 1);
+  }
+  return Math.max(0, ...sends.values());
+};
+
+const fewAtOnce: Case = {
+  name: "uploads/begin-with-four-chunks-at-most",
+  title: "The bot is asked for a file of ten chunks, whose acks take their time.",
+  checks: ["UPLOAD-11"],
+  contract: true,
+  gateway: () => ({ faults: ["ack-delay:ms=100,cmd=aibot_upload_media_chunk,times=100000"] }),
+  play: async (stage) => {
+    await stage.conversing();
+    const { chunks } = await uploadOf(stage, 10 * maxChunkBytes);
+    if (chunks.length < 5) return;
+    const acks = chunks.map((chunk) => stage.wire.ackOf(chunk)?.seq ?? Infinity);
+    const most = inFlight(stage, chunks, 0, Math.min(...acks));
+    stage.judge(
+      "UPLOAD-11",
+      most <= 4,
+      `${most} of ${chunks.length} chunks were in flight when the first of them was acknowledged`,
+      chunks.slice(0, 6),
+    );
+  },
+};
+
+const slowAcks: Case = {
+  name: "uploads/are-patient",
+  title: "The acks of chunks take 8 s.",
+  checks: ["UPLOAD-4"],
+  contract: true,
+  gateway: ({ scale }) => ({ faults: [`ack-delay:ms=${8_000 * scale},cmd=aibot_upload_media_chunk,times=100000`] }),
+  play: async (stage) => {
+    await stage.conversing();
+    const { chunks } = await uploadOf(stage, fileBytes, "zhangsan", 2 * minute);
+    if (chunks.length === 0) return;
+    const most = mostSends(chunks);
+    stage.judge(
+      "UPLOAD-4",
+      most <= 3,
+      `${chunks.length} sends; the chunk that was sent most was sent ${most} times`,
+      chunks.slice(0, 6),
+    );
+  },
+};
+
+const resumed: Case = {
+  name: "uploads/go-on-after-a-reset",
+  title: "The connection is reset after two of five chunks.",
+  checks: ["UPLOAD-5b"],
+  contract: true,
+  gateway: () => ({ faults: ["ack-delay:ms=100,cmd=aibot_upload_media_chunk,times=100000"] }),
+  play: async (stage) => {
+    await stage.conversing();
+    const after = stage.seq;
+    await stage.say(`!upload ${5 * maxChunkBytes}`);
+    const parts = (): Parts => partsOf(stage, after);
+    const acked = await stage.until(
+      () =>
+        parts()
+          .chunks.map((chunk) => stage.wire.ackOf(chunk))
+          .filter((ack) => ack !== undefined)[1],
+      stage.ms(minute) + 3_000,
+    );
+    if (acked === undefined) return;
+    stage.gateway.cut(acked.connection, "reset");
+    const cutSeq = stage.seq;
+    const back = await stage.until(() => stage.wire.subscribed(cutSeq)[0], stage.ms(minute) + 2_000);
+    if (back === undefined) return stage.untested("UPLOAD-5b", "the client did not come back");
+    await stage.until(() => parts().finishes[0], stage.ms(minute) + 4_000);
+    const { inits, chunks, finishes } = parts();
+    const id = uploadIdOf(stage, inits[0]!);
+    const [next] = chunks.filter(({ seq }) => seq > back.seq);
+    const again = inits.slice(1);
+    stage.judge(
+      "UPLOAD-5b",
+      next?.body["upload_id"] === id && again.length === 0 && finishes.length > 0,
+      next === undefined
+        ? "no chunk was sent on the new connection"
+        : again.length > 0
+          ? "the file was begun again"
+          : `${chunks.filter(({ seq }) => seq > back.seq).length} chunks went on under the upload_id; ${finishes.length > 0 ? "finished" : "not finished"}`,
+      [acked, back, next, ...again.slice(0, 1), finishes[0]],
+    );
+  },
+};
+
+const overloaded: Case = {
+  name: "uploads/slow-down-when-overloaded",
+  title: 'Two chunks are refused with "system error" (-1); of another file all are.',
+  checks: ["UPLOAD-6"],
+  contract: true,
+  play: async (stage) => {
+    await stage.conversing();
+    await stage.gateway.addFault("errcode:errcode=-1,cmd=aibot_upload_media_chunk,nth=3,times=2");
+    const { chunks } = await uploadOf(stage, 12 * maxChunkBytes);
+    const refusals = chunks.map((chunk) => stage.wire.ackOf(chunk)).filter((ack) => ack?.json?.["errcode"] === -1);
+    const [refusal] = refusals;
+    if (refusal === undefined) return;
+    const before = inFlight(stage, chunks, 0, refusal.seq);
+    // What was sent before the refusal came is still in flight for a while.
+    const settled = chunks.find(
+      ({ seq }) =>
+        seq > refusal.seq &&
+        chunks.every((other) => other.seq > refusal.seq || (stage.wire.ackOf(other)?.seq ?? Infinity) < seq),
+    );
+    const then =
+      settled === undefined ? 0 : inFlight(stage, chunks, settled.seq, chunks[chunks.indexOf(settled) + before]?.seq);
+    await stage.gateway.addFault("errcode:errcode=-1,cmd=aibot_upload_media_chunk,times=100000");
+    const after = stage.seq;
+    const refusedFile = await uploadOf(stage, fileBytes, "lisi", 30_000);
+    const shown = await stage.until(
+      () => stage.wire.business(after).find(({ cmd }) => cmd === "aibot_respond_msg" || cmd === "aibot_send_msg"),
+      stage.ms(minute) + 6_000,
+    );
+    const most = Math.max(mostSends(chunks), mostSends(partsOf(stage, after).chunks));
+    const slower = before <= 1 || then < before;
+    stage.judge(
+      "UPLOAD-6",
+      slower && most <= 4 && shown !== undefined && refusedFile.finishes.length === 0,
+      `at most ${before} chunks in flight before the refusal and ${then} after it; a chunk was sent at most ${most} times; an upload that failed ${shown === undefined ? "was not spoken of" : "was answered for"}`,
+      [refusal, ...chunks.filter(({ seq }) => seq > refusal.seq).slice(0, 4), shown],
+    );
+  },
+};
+
+const unlawful: Case = {
+  name: "uploads/are-not-begun-in-vain",
+  title: "The bot is asked for a file of 3 bytes, and for one of 20 MiB and a byte.",
+  checks: ["UPLOAD-7"],
+  contract: true,
+  play: async (stage) => {
+    await stage.conversing();
+    const after = stage.seq;
+    for (const [bytes, user] of [
+      [3, "zhangsan"],
+      [20 * 1024 * 1024 + 1, "lisi"],
+    ] as const) {
+      const { reqId } = await stage.say(`!upload ${bytes}`, user);
+      await stage.answered(reqId, user, after, 10_000);
+    }
+    // That nothing is begun says something of a bot that does upload.
+    const lawful = await uploadOf(stage, 1_000, "wangwu");
+    if (lawful.inits.length === 0) return;
+    const begun = partsOf(stage, after).inits.filter(({ seq }) => seq < lawful.inits[0]!.seq);
+    stage.judge(
+      "UPLOAD-7",
+      begun.length === 0,
+      begun.length === 0
+        ? "no upload was begun for either"
+        : `an upload of ${begun.map(({ body }) => String(body["total_size"])).join(" and ")} bytes was begun`,
+      begun,
+    );
+  },
+};
+
+const createdAt: Case = {
+  name: "uploads/take-any-created-at",
+  title: "The ack of a finish says created_at as a string, and then as a number.",
+  checks: ["UPLOAD-9"],
+  contract: true,
+  play: async (stage) => {
+    await stage.conversing();
+    const seen: string[] = [];
+    for (const [form, user] of [
+      ["string", "zhangsan"],
+      ["number", "lisi"],
+    ] as const) {
+      stage.gateway.set({ createdAt: form });
+      const after = stage.seq;
+      const { finishes } = await uploadOf(stage, 1_000, user);
+      const [finish] = finishes;
+      if (finish === undefined) return;
+      const sent = await stage.until(
+        () => stage.wire.business(after).find(({ body }) => stringAt(body, "msgtype") === "file"),
+        stage.ms(30_000) + 2_000,
+      );
+      if (sent === undefined)
+        return stage.judge("UPLOAD-9", false, `with created_at as a ${form} the file was not sent`, [
+          finish,
+          stage.wire.ackOf(finish),
+        ]);
+      seen.push(form);
+    }
+    stage.judge(
+      "UPLOAD-9",
+      true,
+      `the file was sent with created_at as a ${seen.join(" and as a ")}`,
+      stage.wire.all.slice(-3),
+    );
+  },
+};
+
 /** The cases of this file, in the order in which they are told. */
-export const uploads: readonly Case[] = [whole, lostChunkAck, failedFinish];
+export const uploads: readonly Case[] = [
+  whole,
+  lostChunkAck,
+  failedFinish,
+  fewAtOnce,
+  slowAcks,
+  resumed,
+  overloaded,
+  unlawful,
+  createdAt,
+];
