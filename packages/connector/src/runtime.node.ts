@@ -3,9 +3,9 @@
  * socket `close()` fires nothing for more than a minute and keeps a Deno process alive (measured); `terminate()` ends it
  * at once.
  */
-import type { Socket as NetSocket } from "node:net";
 import { HttpsProxyAgent } from "https-proxy-agent";
 import WebSocket from "ws";
+import { FrameWriter } from "./runtime.frames.ts";
 import type { Runtime, Socket, SocketEvents } from "./runtime.ts";
 import { proxyFor } from "./runtime.proxy.ts";
 
@@ -96,9 +96,11 @@ function dial(url: string, events: SocketEvents, { env, ca, writeMs }: Dialling)
   });
   // A peer that reads no more: what is sent piles up here and no write ever fails. The system's socket knows whether
   // anything at all moves; it is asked only while something waits.
-  let line: NetSocket | undefined;
+  let writer: FrameWriter | undefined;
   ws.on("upgrade", ({ socket }) => {
-    line = socket;
+    writer = new FrameWriter(socket, () => {
+      if (ws.bufferedAmount > 0 && (socket.timeout ?? 0) === 0) socket.setTimeout(writeMs);
+    });
     socket.on("timeout", () => {
       if (ws.bufferedAmount === 0) {
         socket.setTimeout(0);
@@ -111,22 +113,9 @@ function dial(url: string, events: SocketEvents, { env, ca, writeMs }: Dialling)
   ws.on("close", (code, reason) => {
     if (!dropped) events.closed(code, reason.toString("utf8") || trouble);
   });
-  let corked = false;
-  const flush = (): void => {
-    corked = false;
-    line?.uncork();
-    if (ws.bufferedAmount > 0 && (line?.timeout ?? 0) === 0) line?.setTimeout(writeMs);
-  };
   return {
     send(text) {
-      if (ws.readyState !== WebSocket.OPEN) return;
-      // What is sent in one go leaves in one write: the answers to all callbacks of one read cost one system call.
-      if (!corked && line !== undefined) {
-        corked = true;
-        line.cork();
-        process.nextTick(flush);
-      }
-      ws.send(text);
+      if (ws.readyState === WebSocket.OPEN) writer?.send(text);
     },
     drop(politely) {
       dropped = true;
@@ -134,6 +123,7 @@ function dial(url: string, events: SocketEvents, { env, ca, writeMs }: Dialling)
         ws.terminate();
         return;
       }
+      writer?.flush();
       ws.close(1000);
       const timer = setTimeout(() => ws.terminate(), goodbyeMs);
       ws.once("close", () => clearTimeout(timer));

@@ -59,7 +59,7 @@ interface Lane {
    * The frame that awaits its ack. One that was abandoned has settled, and holds its lane all the same: acks may overtake
    * each other, and a refusal of the next frame must not be taken for its late ack.
    */
-  flying: { readonly request: Request; readonly ackAt: Millis; abandoned: boolean } | undefined;
+  flying: { readonly key: RequestKey; readonly ackAt: Millis; abandoned: boolean } | undefined;
   queue: Request[];
   /** Acks that may still come for frames that were given up. */
   owed: number;
@@ -125,7 +125,7 @@ export class Requests {
       return [{ type: "stray", req_id, why: "late", errcode }];
     }
     // A lane without owed acks exists only while a frame of it is in flight.
-    const { request, abandoned } = lane.flying!;
+    const { key, abandoned } = lane.flying!;
     lane.flying = undefined;
     const outcome: Outcome =
       errcode !== 0
@@ -135,26 +135,28 @@ export class Requests {
           : { type: "acked", body };
     const settled: RequestEffect = abandoned
       ? { type: "stray", req_id, why: "late", errcode }
-      : this.#settle(request.key, outcome);
-    return then === "end" ? [settled] : [settled, ...this.#next(now, req_id, lane)];
+      : this.#settle(key, outcome);
+    const effects = [settled];
+    if (then !== "end") this.#next(now, req_id, lane, effects);
+    return effects;
   }
 
   /** Time has passed: gives up what is overdue and sends what waited behind it. Calling it early does nothing. */
   tick(now: Millis): readonly RequestEffect[] {
-    if (now < this.#wakeAt) return [];
+    if (now < this.#wakeAt) return nothing;
     const effects: RequestEffect[] = [];
     this.#wakeAt = Infinity;
     for (const [req_id, lane] of this.#lanes) {
       if (lane.flying === undefined) continue;
-      const { request, ackAt, abandoned } = lane.flying;
+      const { key, ackAt, abandoned } = lane.flying;
       if (ackAt > now) {
         this.#wakeAt = Math.min(this.#wakeAt, ackAt);
         continue;
       }
       lane.flying = undefined;
       lane.owed++;
-      if (!abandoned) effects.push(this.#settle(request.key, { type: "timed-out", maybeDelivered: true }));
-      effects.push(...this.#next(now, req_id, lane));
+      if (!abandoned) effects.push(this.#settle(key, { type: "timed-out", maybeDelivered: true }));
+      this.#next(now, req_id, lane, effects);
     }
     return effects;
   }
@@ -169,7 +171,7 @@ export class Requests {
     const lane = this.#lane(req_id);
     // Where a request is open, one is in flight: this one, or one it waits behind.
     const flying = lane.flying!;
-    const sent = !flying.abandoned && flying.request.key === key;
+    const sent = !flying.abandoned && flying.key === key;
     if (sent) flying.abandoned = true;
     else lane.queue = lane.queue.filter((request) => request.key !== key);
     return [this.#settle(key, { type: "stopped", maybeDelivered: sent })];
@@ -179,8 +181,7 @@ export class Requests {
   end(type: "connection-lost" | "stopped"): readonly RequestEffect[] {
     const effects: RequestEffect[] = [];
     for (const lane of this.#lanes.values()) {
-      if (lane.flying?.abandoned === false)
-        effects.push(this.#settle(lane.flying.request.key, { type, maybeDelivered: true }));
+      if (lane.flying?.abandoned === false) effects.push(this.#settle(lane.flying.key, { type, maybeDelivered: true }));
       for (const { key } of lane.queue) effects.push(this.#settle(key, { type, maybeDelivered: false }));
     }
     this.#lanes.clear();
@@ -198,16 +199,16 @@ export class Requests {
   #launch(now: Millis, lane: Lane, request: Request): RequestEffect {
     const ackAt = now + request.ackMs;
     this.#owing.delete(request.frame.req_id);
-    lane.flying = { request, ackAt, abandoned: false };
+    // Not the frame: a chunk of an upload is 700 KB, and an ack may be late.
+    lane.flying = { key: request.key, ackAt, abandoned: false };
     this.#wakeAt = Math.min(this.#wakeAt, ackAt);
     return { type: "send", text: request.frame.text };
   }
 
-  #next(now: Millis, req_id: string, lane: Lane): readonly RequestEffect[] {
+  #next(now: Millis, req_id: string, lane: Lane, effects: RequestEffect[]): void {
     const request = lane.queue.shift();
-    if (request !== undefined) return [this.#launch(now, lane, request)];
-    this.#tidy(req_id, lane);
-    return [];
+    if (request === undefined) this.#tidy(req_id, lane);
+    else effects.push(this.#launch(now, lane, request));
   }
 
   #settle(key: RequestKey, outcome: Outcome): RequestEffect {
@@ -241,8 +242,9 @@ export function makeReqId(prefix: string, random: () => number): string {
 
 function hex32(random: () => number): string {
   const bits = Math.floor(random() * 0x1_0000_0000);
-  return hex[bits >>> 24]! + hex[(bits >>> 16) & 0xff]! + hex[(bits >>> 8) & 0xff]! + hex[bits & 0xff]!;
+  return octets[bits >>> 24]! + octets[(bits >>> 16) & 0xff]! + octets[(bits >>> 8) & 0xff]! + octets[bits & 0xff]!;
 }
 
-/** Each byte in hexadecimal. */
-const hex = Array.from({ length: 0x100 }, (_, byte) => byte.toString(16).padStart(2, "0"));
+const octets = Array.from({ length: 256 }, (_, octet) => octet.toString(16).padStart(2, "0"));
+
+const nothing: readonly RequestEffect[] = [];
