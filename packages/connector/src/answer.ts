@@ -70,8 +70,8 @@ export interface HeldBubble {
   set(text: string): void;
   /** Ends it, with a last piece if there is one. Ending it again changes nothing. */
   finish(text?: string): void;
-  /** Ends it with a sentence for the user behind its text; "" ends it as it is. */
-  fail(text: string): void;
+  /** Ends it with a sentence for the user behind its text; `texts.failed` by default, "" ends it as it is. */
+  fail(text?: string): void;
   /** Resolves when it is known what became of it; the line may come and go until then. */
   readonly ended: Promise<Answered>;
 }
@@ -151,7 +151,7 @@ export class Answers {
       append: (text) => stream.take({ type: "append", text }),
       set: (text) => stream.take({ type: "set", text }),
       finish: (text) => stream.take(text === undefined ? { type: "finish" } : { type: "finish", text }),
-      fail: (text) => stream.take({ type: "fail", text }),
+      fail: (text) => stream.take(text === undefined ? { type: "fail" } : { type: "fail", text }),
       ended: stream.ended,
     };
     if (onStep !== undefined) stream.onStep = () => onStep(held);
@@ -397,9 +397,7 @@ class RunningStream {
   #end(result: StreamResult): void {
     this.#over();
     const end: AnswerEnd =
-      this.#unsendable === undefined
-        ? resultOf(result, this.#stream.state.keys > 0)
-        : { type: "failed", why: this.#unsendable };
+      this.#unsendable === undefined ? resultOf(result, this.#stream) : { type: "failed", why: this.#unsendable };
     this.#resolve({ route: result.route === "markdown" ? "reply" : result.route, end });
   }
 }
@@ -448,7 +446,7 @@ function endOf(outcome: Outcome): AnswerEnd {
   }
 }
 
-function resultOf({ state, refusal, stopped }: StreamResult, sent: boolean): AnswerEnd {
+function resultOf({ state, refusal, stopped }: StreamResult, stream: Stream): AnswerEnd {
   if (state === "delivered") return { type: "delivered" };
   const over = stopped && ({ stopped } as const);
   const why =
@@ -458,6 +456,6 @@ function resultOf({ state, refusal, stopped }: StreamResult, sent: boolean): Ans
         ? "the gateway did not acknowledge all of it"
         : `the gateway refused it: ${refusal.errcode} ${plainErrmsg(refusal.errmsg)}`;
   if (state === "unknown") return { type: "unknown", why, ...over };
-  const unsent = sent ? undefined : ({ unsent: true } as const);
+  const unsent = stream.state.keys > 0 ? undefined : ({ unsent: true } as const);
   return { type: "failed", why, ...(refusal === undefined ? {} : { errcode: refusal.errcode }), ...over, ...unsent };
 }
