@@ -50,7 +50,9 @@ export function sentenceOf(why: Cause, detail?: Detail): Sentence {
   const { en, zh } = sentences[why];
   if (detail === undefined) return { en, zh };
   if (why === "closed") {
-    const text = detail.text === "" ? "" : `: ${detail.text}`;
+    // What OpenSSL says ends in a line feed and takes half a page.
+    const words = detail.text.trim().replaceAll(/\s+/g, " ");
+    const text = words === "" ? "" : `: ${words.length > 200 ? `${words.slice(0, 200)}…` : words}`;
     const trouble = troubleOf(detail.text);
     if (trouble === undefined) return { en: `${en} (${detail.code}${text})`, zh: `${zh}（${detail.code}${text}）` };
     const { what, advice } = trouble;

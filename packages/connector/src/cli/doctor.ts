@@ -123,6 +123,7 @@ async function walk(url: URL, env: Environment, timeoutMs: number, told: (step: 
   let socket: Socket | undefined;
   const attempt = async <Value>(
     step: StepName,
+    target: string,
     work: () => Promise<Value>,
     found: (value: Value) => Sentence,
   ): Promise<Value | undefined> => {
@@ -133,8 +134,9 @@ async function walk(url: URL, env: Environment, timeoutMs: number, told: (step: 
       return value;
     } catch (error) {
       const trouble = troubleOf(wordsOf(error));
-      const unknown = { en: `it failed: ${wordsOf(error)}`, zh: `失败：${wordsOf(error)}` };
-      const failed = { step, result: "failed", ms: performance.now() - at, found: trouble?.what ?? unknown } as const;
+      const what = trouble?.what ?? { en: `it failed: ${wordsOf(error)}`, zh: `失败：${wordsOf(error)}` };
+      const found = { en: `${target}: ${what.en}`, zh: `${target}：${what.zh}` };
+      const failed = { step, result: "failed", ms: performance.now() - at, found } as const;
       told(trouble === undefined ? failed : { ...failed, advice: trouble.advice });
       return undefined;
     }
@@ -143,7 +145,7 @@ async function walk(url: URL, env: Environment, timeoutMs: number, told: (step: 
     try {
       proxy = proxyFor(url, env);
     } catch (error) {
-      await attempt("proxy", () => Promise.reject(error as Error), same);
+      await attempt("proxy", "HTTPS_PROXY", () => Promise.reject(error as Error), same);
       return false;
     }
     // A proxy resolves the gateway's name itself: only its own has to resolve here.
@@ -162,6 +164,7 @@ async function walk(url: URL, env: Environment, timeoutMs: number, told: (step: 
     else {
       const addresses = await attempt(
         "dns",
+        near.host,
         async () => lookup(near.host, { all: true }),
         (all) => same(`${near.host} → ${all.map(({ address }) => address).join(", ")}`),
       );
@@ -169,6 +172,7 @@ async function walk(url: URL, env: Environment, timeoutMs: number, told: (step: 
     }
     socket = await attempt(
       "tcp",
+      `${near.host}:${near.port}${proxy === undefined ? "" : " (proxy)"}`,
       () => tcp(near.host, near.port),
       () => same(`${near.host}:${near.port}`),
     );
@@ -180,6 +184,7 @@ async function walk(url: URL, env: Environment, timeoutMs: number, told: (step: 
       const outer = socket;
       const tunnel = await attempt(
         "proxy",
+        through.host,
         async () => tunnelled(through.protocol === "https:" ? await tls(outer, near.host) : outer, through, host, port),
         () => ({ en: `opens a way to ${host}:${port}`, zh: `已打通到 ${host}:${port} 的通道` }),
       );
@@ -190,6 +195,7 @@ async function walk(url: URL, env: Environment, timeoutMs: number, told: (step: 
       const plain = socket;
       const secured = await attempt(
         "tls",
+        url.host,
         () => tls(plain, host),
         (made) => ({
           en: `${made.getProtocol() ?? "TLS"}, certificate by ${issuerOf(made)}, until ${made.getPeerCertificate().valid_to}`,
@@ -202,6 +208,7 @@ async function walk(url: URL, env: Environment, timeoutMs: number, told: (step: 
     const last = socket;
     const upgraded = await attempt(
       "upgrade",
+      url.host,
       () => upgrade(last, url),
       () => ({
         en: "the gateway takes WebSockets",

@@ -5,17 +5,18 @@
  * already; it subscribes by itself only where it is told that it may (`--allow-kick`).
  */
 import { readFileSync } from "node:fs";
+import { basename } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import { type TemplateCard, maxChunkBytes } from "@openws/protocol";
+import { type TemplateCard, explain, maxChunkBytes } from "@openws/protocol";
 import type { AnswerEnd } from "../answer.ts";
-import type { Target } from "../bot.ts";
+import type { Bot, BotState, Target } from "../bot.ts";
 import type { Sentence } from "../causes.ts";
 import { type SettingName, defaultUrl, readConfig, settings } from "../config.ts";
 import { kindOf } from "../files.ts";
 import { nodeMedia } from "../media.ts";
 import { MistakeError } from "../mistake.ts";
 import { type Reply, reply } from "../reply.ts";
-import { type Command, FailedError, languageOf, print, readArgs } from "./command.ts";
+import { type Command, FailedError, languageOf, print, readArgs, tell } from "./command.ts";
 import { progressOn } from "./progress.ts";
 
 const help = `usage: openws-connector send [TEXT] --to user:ID|chat:ID [what] (--api URL --key KEY | --allow-kick)
@@ -302,21 +303,28 @@ async function subscribed(
   const over = new AbortController();
   try {
     const late = pause(patienceMs, undefined, { signal: over.signal }).then(() => bot.state);
-    const { subscribed: ready, reason } = await Promise.race([bot.start(), late]);
+    // Whoever waits at a terminal wants to know at the first failure; trying again is up to them.
+    const lost = new Promise<BotState>((resolve) => {
+      bot.observe((event) => event.type === "moved" && event.to === "waiting" && resolve(bot.state));
+    });
+    const { subscribed: ready, reason } = await Promise.race([bot.start(), lost, late]);
     if (!ready) return { ok: false, sentence: reason };
-    const progress = what.type === "file" ? progressOn(process.stderr, what.path, language) : undefined;
-    const end = await bot.push(to, messageOf(what, progress?.show)).finally(() => progress?.end());
-    return cameOf(end);
+    return cameOf(await bot.push(to, await messageOf(what, bot, language)));
   } finally {
     over.abort();
     await bot.stop(0);
   }
 }
 
-function messageOf(what: What, onProgress: ((done: number, total: number) => void) | undefined): Reply {
+async function messageOf(what: What, bot: Bot, language: keyof Sentence): Promise<Reply> {
   if (what.type === "text") return reply.markdown(what.text);
   if (what.type === "card") return reply.card(what.card);
-  return reply.file(what.path, { onProgress, ...(what.as === undefined ? {} : { kind: what.as }) });
+  const progress = progressOn(process.stderr, basename(what.path), language);
+  const { kind, mediaId, notices } = await bot
+    .upload(what.path, { onProgress: progress.show, ...(what.as === undefined ? {} : { kind: what.as }) })
+    .finally(() => progress.end());
+  for (const notice of notices) tell(notice);
+  return reply.raw({ msgtype: kind, [kind]: { media_id: mediaId } });
 }
 
 const delivered: Sentence = { en: "delivered", zh: "已送达" };
@@ -328,9 +336,17 @@ function cameOf(end: AnswerEnd): Came {
       ok: false,
       sentence: {
         en: `whether it arrived is unknown: ${end.why}; look before you send it again`,
-        zh: `是否送达未知：${end.why}；重发前请先确认`,
+        zh: "网关未确认，是否送达未知；重发前请先查看对方是否已收到",
       },
     };
-  const help = end.errcode === undefined ? "" : `; openws-connector explain ${end.errcode}`;
-  return { ok: false, sentence: { en: `not sent: ${end.why}${help}`, zh: `未送达：${end.why}${help}` } };
+  if (end.errcode === undefined)
+    return { ok: false, sentence: { en: `not sent: ${end.why}`, zh: `未送达：${end.why}` } };
+  const { meaning, advice } = explain(end.errcode);
+  return {
+    ok: false,
+    sentence: {
+      en: `not sent: ${end.why}: ${meaning.en} ${advice.en}`,
+      zh: `未送达，网关返回 ${end.errcode}：${meaning.zh}${advice.zh}`,
+    },
+  };
 }
