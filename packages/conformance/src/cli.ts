@@ -17,6 +17,7 @@ Usage: ${NAME} COMMAND [options]
   run            judges a client: ${NAME} run [options] -- CMD…
   list           the checks, each by the id of its requirement
   explain ID     one check: its rule and source, its cases, and the bots that fail it
+  serve          attach a client by hand: what it does is judged until Ctrl-C
   report FILE…   several reports as one matrix, for a terminal, a page or documentation
   init           writes a testee to fill in: the way to the checks that a bot alone cannot answer
   self-test      is the suite right? It judges bots with one known defect each
@@ -45,6 +46,12 @@ async function main(args: string[]): Promise<number> {
         return (await import("./cli/list.ts")).explain(rest);
       case "self-test":
         return await (await import("./cli/self-test.ts")).selfTestCommand(rest);
+      case "serve": {
+        const code = await (await import("./cli/serve.ts")).serve(rest);
+        // Standard input may still be open: whoever attaches by hand has ended this by Ctrl-C.
+        process.stdin.destroy();
+        return code;
+      }
       case "report":
         return (await import("./cli/report.ts")).report(rest);
       case "init":

@@ -1,5 +1,6 @@
 /** The commands `run`, `list`, `explain` and `self-test` as their users meet them. */
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -101,5 +102,60 @@ describe("list and explain", () => {
 
   it("say so where there is no check", async () => {
     expect((await command("explain", "MEDIA-1")).stdout).toContain("no check");
+  });
+});
+
+describe("serve", () => {
+  const attached = async (
+    bot: Record<string, string>,
+    ...flags: string[]
+  ): Promise<{ code: number | null; stdout: string }> => {
+    const gateway = spawn(process.execPath, [
+      source("cli.ts"),
+      "serve",
+      "--lane",
+      "scaled",
+      "--say",
+      "hello",
+      ...flags,
+    ]);
+    let stdout = "";
+    gateway.stdout.on("data", (chunk: Buffer) => (stdout += chunk.toString()));
+    const ended = once(gateway, "exit") as Promise<[number | null]>;
+    onTestFinished(() => void gateway.kill("SIGKILL"));
+    await expect.poll(() => stdout, { timeout: 10_000 }).toContain("WECOM_BOT_WS_URL=");
+    const settings: Record<string, string> = Object.fromEntries(
+      [...stdout.matchAll(/^(WECOM_\w+)=(.*)$/gm)].map(([, name = "", value = ""]) => [name, value]),
+    );
+    const client = spawn(process.execPath, [source("testees/plain-bot.ts")], {
+      env: { ...process.env, ...settings, ...bot, WECOM_HEARTBEAT_MS: "1500" },
+    });
+    onTestFinished(() => void client.kill("SIGKILL"));
+    // Long enough to subscribe, to be spoken to and to answer.
+    await new Promise((resolve) => {
+      setTimeout(resolve, 3_500);
+    });
+    client.kill("SIGKILL");
+    gateway.kill("SIGINT");
+    return { code: (await ended)[0], stdout };
+  };
+
+  it("judges what is attached by hand until it is interrupted", { timeout: 30_000 }, async () => {
+    const { code, stdout } = await attached({});
+    expect(stdout).toMatch(/^\d+ pass, 0 fail$/m);
+    expect(code).toBe(0);
+  });
+
+  it("exits 1 where a rule was broken, and says by which frame", { timeout: 30_000 }, async () => {
+    const { code, stdout } = await attached({ OPENWS_TESTEE_DEFECT: "pings-before-it-subscribes" });
+    expect(stdout).toContain("FAIL AUTH-1");
+    expect(stdout).toContain('"cmd":"ping"');
+    expect(code).toBe(1);
+  });
+
+  it("exits 3 where nothing connected", { timeout: 30_000 }, async () => {
+    const { code, stdout } = await attached({ OPENWS_TESTEE_DEFECT: "never-connects" });
+    expect(stdout).toContain("nothing connected");
+    expect(code).toBe(3);
   });
 });
