@@ -321,6 +321,21 @@ const rows = {
     source: `${doc} for the limit; ${table} for the code, the trigger is assumed`,
     confidence: "G",
   },
+  "upload.bad-format": {
+    requirement: "GW-UPLOAD-12",
+    what: "A finished image, voice or video of another format is refused.",
+    errcode: 40004,
+    errmsg: "invalid media type",
+    switch: "uploadFormats",
+    source: `${doc} for the formats; ${table} for the code, the trigger is assumed`,
+    confidence: "G",
+  },
+  "upload.odd-format": {
+    requirement: "GW-UPLOAD-12",
+    what: "A finished image, voice or video of another format is taken: nobody knows whether the server looks.",
+    source: `${doc} for the formats`,
+    confidence: "G",
+  },
   "upload.quota": {
     requirement: "GW-UPLOAD-13",
     what: "More than 30 uploads a minute or 1,000 an hour of one bot are refused.",
@@ -402,9 +417,10 @@ const rows = {
 
   "mcp.unsupported": {
     requirement: "GW-MCP-2",
-    what: "The mock has no MCP services: the request is refused as the server refuses it for a bot without them.",
+    what: "Without a URL in the switch the bot has no MCP services, and the request is refused as the server refuses it then.",
     errcode: 846610,
     errmsg: "unsupported mcp biz type",
+    switch: "mcpConfig",
     source: "two public clients, since about 2026-04",
     confidence: "S",
   },

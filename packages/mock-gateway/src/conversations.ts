@@ -14,9 +14,9 @@ import { bound, keepNewest } from "./bounded.ts";
 import { eventBody, messageBody, wordsOf, type UserEvent, type UserMessage } from "./callbacks.ts";
 import { refuseCard } from "./cards.ts";
 import type { Chance } from "./chance.ts";
-import { Chats, type BotItem, type Chat, type Via } from "./chats.ts";
+import { Chats, type BotItem, type Chat, type ChatItem, type Via } from "./chats.ts";
 import type { Clock, Millis } from "./clock.ts";
-import { Media } from "./media.ts";
+import { hasFormat, Media } from "./media.ts";
 import { readResponse, type Act, type Card, type Content, type Fields } from "./session.ts";
 import type { Switches } from "./switches.ts";
 import { answered, Turns, type Destination, type Speaker, type Turn } from "./turns.ts";
@@ -158,6 +158,24 @@ export class Conversations {
     });
   }
 
+  /** Whether the user said the same in the same chat less than `repeatedTextMs` ago (GW-MSG-26). */
+  repeats(bot: Speaker, { from, chattype, chatid, ...message }: UserMessage): boolean {
+    const before = this.#now - this.#switches.repeatedTextMs;
+    const chat = this.chats.find(bot.id, chattype === "group" ? chatid! : from.userid);
+    const said = chat?.items.findLast((item) => item.by === "user" && item.userid === from.userid);
+    const words = wordsOf(message);
+    // In a group a mention may stand before it.
+    return words !== undefined && said !== undefined && said.at > before && said.content?.endsWith(words) === true;
+  }
+
+  /** Whether the user entered the chat on this day already (GW-EVENT-2). */
+  enteredToday(bot: Speaker, userid: string): boolean {
+    const chat = this.chats.find(bot.id, userid);
+    const isEntry = (item: ChatItem): boolean =>
+      item.by === "user" && item.eventtype === "enter_chat" && item.delivered && dayOf(item.at) === dayOf(this.#now);
+    return chat !== undefined && chat.items.some(isEntry);
+  }
+
   /** How many messages a user has in interaction with a bot (GW-MSG-16). */
   interacting(bot: Speaker, userid: string): number {
     const { interactions } = bot.memory;
@@ -191,7 +209,7 @@ export class Conversations {
       case "upload-finish":
         return this.#finish(bot, act.uploadId);
       case "mcp-config":
-        return { why: "mcp.unsupported" };
+        return this.#mcpConfig();
       case "send-biz": {
         const chat = this.#pushTarget(bot, act.chatid, act.chatType);
         if ("refused" in chat) return refusal(chat);
@@ -261,6 +279,8 @@ export class Conversations {
       if (stream.item.finished && switches.sealedStream !== "accept") return { why: "stream.sealed" };
       if (stream.pendingAcks > 0 && switches.concurrentStreamFrames !== "accept") return { why: "stream.conflict" };
       if (switches.quotaCountsRefreshes && !this.#allow(chat)) return { why: "quota.chat" };
+      const { content: shown } = stream.item;
+      if (switches.equalFinish === "swallow" && content.finish && content.content === shown) return ok;
     } else {
       turn.streams ??= new Map();
       if (turn.streams.size >= maxStreamsPerTurn) return { why: "stream.too-many" };
@@ -349,7 +369,14 @@ export class Conversations {
     if ("refused" in made) return refusal(made);
     const seconds = Math.floor(made.createdAt / 1000);
     const createdAt = this.#switches.createdAt === "string" ? String(seconds) : seconds;
-    return { why: "ok", body: { type: made.kind, media_id: made.mediaId, created_at: createdAt } };
+    const body = { type: made.kind, media_id: made.mediaId, created_at: createdAt };
+    return { why: hasFormat(made.kind, made.bytes) ? "ok" : "upload.odd-format", body };
+  }
+
+  #mcpConfig(): Verdict {
+    const { mcpConfig: url } = this.#switches;
+    if (url === "refuse") return { why: "mcp.unsupported" };
+    return { why: "ok", body: { type: "streamable-http", url, is_authed: true } };
   }
 
   /** The turn of an event that still takes its one answer, or why there is none (GW-EVENT-3, GW-EVENT-19, GW-EVENT-20). */
@@ -456,6 +483,9 @@ export class Conversations {
 }
 
 const nothing: Fields = {};
+
+/** The number of a day in Beijing, which is eight hours ahead all year. */
+const dayOf = (at: Millis): number => Math.floor((at + 8 * 3_600_000) / 86_400_000);
 
 /** Anything but white space and characters of no width. */
 const visible = /[^\s\u200B-\u200D\u2060\uFEFF]/;

@@ -117,6 +117,10 @@ const rules = {
     requirement: "UPLOAD-1c",
     what: "chunk_index runs beyond total_chunks − 1: it counts from 0.",
   },
+  "upload-format": {
+    requirement: "GW-UPLOAD-12",
+    what: "An upload is no png, jpg or gif (image), amr (voice) or mp4 (video) by its first bytes.",
+  },
   "upload-index-text": { requirement: "UPLOAD-1c", what: "chunk_index is a text; it is a number." },
   "upload-md5": { requirement: "UPLOAD-1b", what: "md5 is not 32 lower-case hexadecimal digits, or not the file's." },
   "upload-id": { requirement: "UPLOAD-2", what: "upload_id is not one that an ack of init has brought." },
@@ -536,6 +540,8 @@ const verdictRules: Partial<Record<BehaviourId, LintRuleId>> = {
   "upload.incomplete": "upload-incomplete",
   "upload.bad-md5": "upload-md5",
   "upload.overload": "upload-overload",
+  "upload.bad-format": "upload-format",
+  "upload.odd-format": "upload-format",
   "media.unknown": "media-id",
 };
 

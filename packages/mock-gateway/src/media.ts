@@ -149,6 +149,24 @@ class Shelf<File extends MediaFile> {
   }
 }
 
+/** Whether a file begins as one of its kind does (GW-UPLOAD-12). */
+export const hasFormat = (kind: MediaKind, bytes: Uint8Array): boolean => {
+  const head = Buffer.from(bytes.subarray(0, 12)).toString("latin1");
+  return formats[kind].some(([at, sign]) => head.startsWith(sign, at));
+};
+
+/** Where a format's sign stands, and the sign. */
+const formats: Readonly<Record<MediaKind, readonly (readonly [at: number, sign: string])[]>> = {
+  image: [
+    [0, "\x89PNG\r\n\x1a\n"],
+    [0, "\xff\xd8\xff"],
+    [0, "GIF8"],
+  ],
+  voice: [[0, "#!AMR"]],
+  video: [[4, "ftyp"]],
+  file: [[0, ""]],
+};
+
 /** AES-256-CBC with the key's first 16 bytes as IV, padded by PKCS#7 to a multiple of 32: never less than one byte. */
 export const encrypt = (clear: Uint8Array, key: Uint8Array, pad: number = 32 - (clear.length % 32)): Uint8Array => {
   const cipher = createCipheriv("aes-256-cbc", key, key.subarray(0, 16)).setAutoPadding(false);

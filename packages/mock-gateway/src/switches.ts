@@ -60,6 +60,9 @@ export const Switches = z.strictObject({
   redeliverUnanswered: flag,
   maxInFlightPerUser: count(1000),
   interactionMs: milliseconds,
+  repeatedTextMs: milliseconds,
+  enterChatDaily: flag,
+  escapedSlashes: flag,
   messageCreateTime: flag,
   responseUrl: flag,
   responseUrlLifeMs: milliseconds,
@@ -69,6 +72,7 @@ export const Switches = z.strictObject({
   streamLifeMs: milliseconds,
   concurrentStreamFrames: z.union([z.literal("accept"), errcode]),
   sealedStream: z.union([z.literal("accept"), errcode]),
+  equalFinish: z.enum(["accept", "swallow"]),
   respondText: z.enum(["accept", "refuse"]),
   streamWithCard: z.enum(["accept", "refuse"]),
   traceFeedbackOnly: flag,
@@ -79,6 +83,7 @@ export const Switches = z.strictObject({
   uniqueTaskId: flag,
   cardCheck: flag,
   uploadTypeLimits: flag,
+  uploadFormats: flag,
   uploadErrcode: errcode,
   uploadLifeMs: milliseconds,
   chunkOverload: flag,
@@ -88,6 +93,7 @@ export const Switches = z.strictObject({
   aeskeyLength: z.union([z.literal(43), z.literal(44), z.enum(["43", "44"]).transform(Number)]),
   disposition: z.enum(["plain", "star", "none"]),
   errmsgSuffix: flag,
+  mcpConfig: z.union([z.literal("refuse"), z.url({ protocol: /^https?$/, error: "must be refuse, or a URL" })]),
 });
 /** The switches, all set. */
 export type Switches = z.infer<typeof Switches>;
@@ -213,6 +219,27 @@ export const switchTable: { readonly [Name in SwitchName]: SwitchRow<Switches[Na
     source: "developer.work.weixin.qq.com document 101031: an answer may take six minutes from the user's message",
     confidence: "G",
   },
+  repeatedTextMs: {
+    what: "For how long the same text of the same user in the same chat is not delivered again; 0 is never.",
+    observed: 0,
+    source:
+      "two identical texts in quick succession were once delivered as one (a public client); how quick is unknown",
+    confidence: "O",
+  },
+  enterChatDaily: {
+    what: "Whether enter_chat is delivered for a user's first entry in a day only, by Beijing's calendar. Off, so that a test may enter as it likes.",
+    observed: false,
+    differs: { documented: true },
+    source: "developer.work.weixin.qq.com document 101027 (2025-11-25)",
+    confidence: "D",
+  },
+  escapedSlashes: {
+    what: 'Whether slashes in callbacks are escaped as "\\/", which JSON allows.',
+    observed: false,
+    differs: { strict: true },
+    source: "a public TypeScript client in production (read 2026-10)",
+    confidence: "S",
+  },
   messageCreateTime: {
     what: "Whether message callbacks carry create_time; events always do.",
     observed: false,
@@ -269,6 +296,12 @@ export const switchTable: { readonly [Name in SwitchName]: SwitchRow<Switches[Na
     observed: 6000,
     differs: { lenient: "accept" },
     source: "6000 on a second finish, two public clients",
+    confidence: "O",
+  },
+  equalFinish: {
+    what: "Whether a finishing frame whose text equals the last one finishes its stream, or is acked and has no effect.",
+    observed: "accept",
+    source: "swallowed once (NousResearch/hermes-agent, WeCom adapter); others finish that way all the time",
     confidence: "O",
   },
   respondText: {
@@ -340,6 +373,13 @@ export const switchTable: { readonly [Name in SwitchName]: SwitchRow<Switches[Na
     source: doc,
     confidence: "D",
   },
+  uploadFormats: {
+    what: "Whether a finished upload that is no png, jpg or gif (image), amr (voice) or mp4 (video) by its first bytes is refused with 40004. The lint finds it in any case.",
+    observed: false,
+    differs: { documented: true, strict: true },
+    source: `${doc} names the formats; whether and when they are checked is unknown`,
+    confidence: "D",
+  },
   uploadErrcode: {
     what: "The errcode of an upload that breaks a rule: unknown session, missing chunk, wrong MD5, bad index.",
     observed: 40_058,
@@ -394,6 +434,12 @@ export const switchTable: { readonly [Name in SwitchName]: SwitchRow<Switches[Na
     observed: true,
     differs: { documented: false },
     source: "logs of several public clients",
+    confidence: "S",
+  },
+  mcpConfig: {
+    what: "What aibot_get_mcp_config gets: 846610, as a bot without that feature, or this URL of an MCP server.",
+    observed: "refuse",
+    source: "@wecom/wecom-openclaw-plugin 2026.7.2 and the clients that read url, type and is_authed of its answer",
     confidence: "S",
   },
 };

@@ -19,7 +19,7 @@ import {
 import type { BehaviourId } from "./behaviours.ts";
 import type { Chance } from "./chance.ts";
 import type { Millis } from "./clock.ts";
-import type { Media, UploadedFile } from "./media.ts";
+import { hasFormat, type Media, type UploadedFile } from "./media.ts";
 import { Quota } from "./quota.ts";
 import type { Switches } from "./switches.ts";
 
@@ -133,8 +133,11 @@ export class Uploads {
       const md5 = createHash("md5").update(bytes).digest("hex");
       if (md5 !== session.md5.toLowerCase()) return { refused: "upload.bad-md5", note: `the file's MD5 is ${md5}` };
     }
+    const { kind } = session;
+    if (switches.uploadFormats && !hasFormat(kind, bytes))
+      return { refused: "upload.bad-format", note: `the bytes are no ${kind}` };
     this.#release(session);
-    session.file = this.#media.store(now, bot, { kind: session.kind, filename: session.filename, bytes }, switches);
+    session.file = this.#media.store(now, bot, { kind, filename: session.filename, bytes }, switches);
     return session.file;
   }
 

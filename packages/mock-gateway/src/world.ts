@@ -13,6 +13,7 @@
  */
 import { cmd } from "@openws/protocol/frames";
 import { behaviours, type BehaviourId } from "./behaviours.ts";
+import type { UserEvent, UserMessage } from "./callbacks.ts";
 import { Bots, botView, destination, unreachable, type Bot, type BotConfig, type BotView } from "./bots.ts";
 import { Chance } from "./chance.ts";
 import type { Chat } from "./chats.ts";
@@ -363,7 +364,11 @@ export class World {
         422,
         `the real server does not deliver ${message.msgtype} messages from groups, only text and mixed ones`,
       );
-    const reason = unreachable(bot) ?? this.#tooMany(bot, message.from.userid);
+    if (neverDelivered.has(message.msgtype))
+      return this.#refuse(call, 422, `the real server delivers no ${message.msgtype} messages to bots`);
+    if (this.#bots.get(message.from.userid))
+      return this.#refuse(call, 422, `${message.from.userid} is a bot: the real server delivers no messages of bots`);
+    const reason = unreachable(bot) ?? this.#tooMany(bot, message.from.userid) ?? this.#repeated(bot, message);
     const to = reason === undefined ? destination(bot) : undefined;
     const turn = this.#conversations.say(bot, message, to);
     if (to) this.#deliver(bot, turn, "callback.message");
@@ -374,7 +379,7 @@ export class World {
     const bot = this.#bots.get(id);
     if (!bot) return this.#refuse(call, 404, `there is no bot ${id}`);
     if (event.chattype === "group" && !event.chatid) return this.#refuse(call, 422, "an event in a group needs chatid");
-    const reason = unreachable(bot);
+    const reason = unreachable(bot) ?? this.#entered(bot, event);
     const to = reason === undefined ? destination(bot) : undefined;
     const turn = this.#conversations.trigger(bot, event, to);
     if (to) this.#deliver(bot, turn, "callback.event");
@@ -387,6 +392,22 @@ export class World {
     const open = this.#conversations.interacting(bot, userid);
     if (open < limit) return undefined;
     return `${userid} has ${open} messages in interaction with the bot already (switch maxInFlightPerUser)`;
+  }
+
+  #repeated(bot: Bot, message: UserMessage): string | undefined {
+    const { repeatedTextMs } = this.switches;
+    return repeatedTextMs > 0 && this.#conversations.repeats(bot, message)
+      ? `the same text came less than ${repeatedTextMs} ms before (switch repeatedTextMs)`
+      : undefined;
+  }
+
+  #entered(bot: Bot, { eventtype, from }: UserEvent): string | undefined {
+    return this.switches.enterChatDaily &&
+      eventtype === "enter_chat" &&
+      from &&
+      this.#conversations.enteredToday(bot, from.userid)
+      ? `${from.userid} entered the chat today already (switch enterChatDaily)`
+      : undefined;
   }
 
   #tell(turn: Turn, call: CallId, waitMs: Millis, reason: string | undefined): void {
@@ -761,7 +782,8 @@ export class World {
         turn = this.#conversations.turns.rename(turn, connection.lastReqId);
     }
     const { reqId } = turn;
-    const texts = [JSON.stringify({ cmd: command, headers: { req_id: reqId }, body: turn.body })];
+    const plain = JSON.stringify({ cmd: command, headers: { req_id: reqId }, body: turn.body });
+    const texts = [this.switches.escapedSlashes ? plain.replaceAll("/", "\\/") : plain];
     for (const { fault: acted } of acting) {
       const text = texts.pop()!;
       if (acted.kind === "odd-frame") texts.push(...oddTexts(acted.what, text, reqId));
@@ -811,6 +833,9 @@ const none: readonly ArmedFault[] = [];
 /** 1005 and 1006 say that there was no close frame, and 1015 that TLS failed: none of them can be sent. */
 const sendable = (code: number): number =>
   (code >= 3000 && code < 5000) || (code >= 1000 && code < 1015 && ![1004, 1005, 1006].includes(code)) ? code : 1000;
+
+/** What a user may send and a bot never gets (GW-MSG-23, GW-MSG-25). */
+const neverDelivered = new Set(["stream", "location", "link", "business_card"]);
 
 /** The real server delivers these from single chats only (GW-MSG-11). */
 const singleOnly = new Set(["image", "voice", "file", "video"]);

@@ -15,7 +15,7 @@ const cli = fileURLToPath(new URL("../src/cli.ts", import.meta.url));
 
 const run = (args: string[], env: Record<string, string> = {}) => {
   const child = spawn(process.execPath, [cli, ...args], {
-    env: { PATH: process.env["PATH"] ?? "", ...env },
+    env: { PATH: process.env["PATH"], NODE_COMPILE_CACHE: process.env["NODE_COMPILE_CACHE"], ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
   let [out, err] = ["", ""];

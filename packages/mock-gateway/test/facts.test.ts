@@ -189,3 +189,85 @@ test("a download is octets, whatever the file", () => {
     headers: { "content-type": "application/octet-stream" },
   });
 });
+
+test("mixed may hold files, voices and videos, each as it would come alone", () => {
+  const { bench, line } = talking();
+  const msg_item = [
+    { msgtype: "file" },
+    { msgtype: "voice", voice: { content: "spoken" } },
+    { msgtype: "video" },
+    { msgtype: "text", text: { content: "written" } },
+  ];
+  bench.say("", "zhangsan", { msgtype: "mixed", text: undefined, mixed: { msg_item } });
+  const download = { url: expect.any(String) as string, aeskey: expect.any(String) as string };
+  expect(line.callback.body.mixed.msg_item).toEqual([
+    { msgtype: "file", file: download },
+    msg_item[1],
+    { msgtype: "video", video: download },
+    msg_item[3],
+  ]);
+});
+
+test("whoever speaks is passed on as the caller names them, corpid and open_userid too", () => {
+  const { bench, line } = talking();
+  const from = { userid: "woAJ2GCAAAXtWyujaWJHDDGi0mACAAAA", corpid: "wpAJ2GCAAAXtWyuja" };
+  bench.say("hi", from.userid, { from });
+  expect(line.callback.body.from).toEqual(from);
+});
+
+test("what the real server never delivers cannot be said: polls, locations, links, cards, messages of bots", () => {
+  const { bench, line } = talking();
+  const before = line.frames.length;
+  for (const msgtype of ["stream", "location", "link", "business_card"]) {
+    bench.say("", "zhangsan", { msgtype, text: undefined, [msgtype]: {} });
+    expect(bench.lastAnswer).toMatchObject({ type: "refused", status: 422 });
+  }
+  bench.say("I am a bot", "bot");
+  expect(bench.lastAnswer).toMatchObject({ type: "refused", status: 422 });
+  expect(line.frames).toHaveLength(before);
+});
+
+test("a callback that nobody answers comes once", () => {
+  const { bench, line } = talking();
+  for (let minutes = 0; minutes < 30; minutes++) {
+    bench.pass(60_000);
+    line.send({ cmd: "ping" });
+  }
+  expect(line.frames.filter(({ cmd }) => cmd === "aibot_msg_callback")).toHaveLength(1);
+});
+
+test("a click carries what the user chose and nothing that is made up: options, a menu's key, a withdrawn thumb", () => {
+  const { bench, line, reqId } = talking();
+  line.respond(reqId, { msgtype: "template_card", template_card: card("t") });
+  const chosen = (n: number) => ({ question_key: `q${n}`, option_ids: { option_id: ["1", "2"] } });
+  const click = (more: object) => {
+    bench.trigger("template_card_event", { template_card_event: { task_id: "t", ...more } });
+    return line.callback.body.event["template_card_event"];
+  };
+  expect(click({ event_key: "yes" })).toEqual({ card_type: "button_interaction", task_id: "t", event_key: "yes" });
+  for (const selected_item of [[chosen(1)], [chosen(1), chosen(2), chosen(3)]]) {
+    const made = { card_type: "vote_interaction", event_key: "submit", selected_items: { selected_item } };
+    expect(click(made)).toEqual({ task_id: "t", ...made });
+  }
+  expect(Object.keys(click({ event_key: "menu-entry" }))).not.toContain("selected_items");
+  bench.trigger("feedback_event", { feedback_event: { id: "trace_1", type: 3 } });
+  expect(line.callback.body.event["feedback_event"]).toEqual({ id: "trace_1", type: 3 });
+});
+
+test("a stream may carry msg_item, which shows nothing; the same or an invisible text again is acked and changes nothing", () => {
+  const { bench, line, reqId } = talking();
+  const stream = { id: "s", finish: false, content: "so far" };
+  const msg_item = [{ msgtype: "image", image: { base64: "", md5: "" } }];
+  expect(line.respond(reqId, { msgtype: "stream", stream: { ...stream, msg_item } })).toEqual(fine);
+  const shown = (): unknown => {
+    const { frames: _, ...item } = bench.world.chat("bot", "zhangsan")!.items.at(-1) as { frames: number };
+    return item;
+  };
+  const before = shown();
+  expect(before).toEqual(including({ content: "so far" }));
+  expect(JSON.stringify(before)).not.toContain("image");
+  for (const content of ["so far", "so far"]) expect(line.stream(reqId, "s", content)).toEqual(fine);
+  expect(shown()).toEqual(before);
+  expect(line.stream(reqId, "s", "\u200b")).toEqual(fine);
+  expect(shown()).toEqual(including({ finished: false }));
+});

@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { WebSocket } from "ws";
@@ -273,7 +274,7 @@ describe("on real sockets", () => {
   test("ping: the client's pong is noted in the log", async () => {
     await using gateway = await start();
     const client = await Client.subscribe(gateway.url);
-    const pinged = new Promise((resolve) => client.ws.once("ping", resolve));
+    const pinged = once(client.ws, "ping");
     await gateway.addFault(faultTable.ping.example);
     await pinged;
     await expect.poll(() => gateway.log().filter(({ text }) => text === "pong")).toHaveLength(1);

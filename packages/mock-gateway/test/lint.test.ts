@@ -199,6 +199,11 @@ const mistakes: Record<LintRuleId, (given: Scene) => void> = {
   "card-strings": ({ line, reqId }) =>
     line.respond(reqId, { msgtype: "template_card", template_card: { ...card("t"), source: { desc_color: "1" } } }),
   "upload-index-base": ({ line }) => line.send(chunk(line.ask(init()).body.upload_id, 1)),
+  "upload-format": ({ line }) => {
+    const { upload_id } = line.ask(init({ type: "image" })).body;
+    line.ask(chunk(upload_id));
+    line.ask(finish(upload_id));
+  },
   "upload-index-text": ({ line }) => line.send(chunk(line.ask(init()).body.upload_id, "0")),
   "upload-md5": ({ line }) => line.send(init({ md5: "ABCDEF" })),
   "upload-id": ({ line }) => line.send(chunk("my-own-req-id")),

@@ -325,6 +325,19 @@ const shown: Record<SwitchName, Shown> = {
       return code(line.stream(reqId, "s", "xy", true));
     },
   },
+  equalFinish: {
+    values: [
+      ["accept", true],
+      ["swallow", false],
+    ],
+    see: (bench) => {
+      const { line, reqId } = asked(bench);
+      line.stream(reqId, "s", "done");
+      expect(code(line.stream(reqId, "s", "done", true))).toBe(0);
+      const item = bench.world.chat("bot", "zhangsan")!.items.at(-1)!;
+      return item.by === "bot" && item.finished;
+    },
+  },
   respondText: {
     values: [
       ["refuse", 40008],
@@ -497,6 +510,88 @@ const shown: Record<SwitchName, Shown> = {
       ["none", undefined],
     ],
     see: (bench) => download(bench).headers["content-disposition"],
+  },
+  repeatedTextMs: {
+    values: [
+      [0, 4],
+      [2000, 3],
+    ],
+    see: (bench) => {
+      const line = bench.subscribe(1);
+      for (const [text, from] of [
+        ["again", "zhangsan"],
+        ["again", "zhangsan"],
+        ["again", "lisi"],
+      ] as const)
+        bench.say(text, from);
+      advance(bench, 3 * second);
+      bench.say("again");
+      return line.frames.filter(({ cmd }) => cmd === "aibot_msg_callback").length;
+    },
+  },
+  enterChatDaily: {
+    values: [
+      ["off", 3],
+      ["on", 2],
+    ],
+    see: (bench) => {
+      const line = bench.subscribe(1);
+      // The world begins at midnight UTC: 16 hours later it is midnight in Beijing.
+      for (const hours of [0, 15, 2]) {
+        advance(bench, hours * hour);
+        bench.trigger("enter_chat");
+      }
+      return line.frames.filter(({ cmd }) => cmd === "aibot_event_callback").length;
+    },
+  },
+  escapedSlashes: {
+    values: [
+      ["off", '"a/b"'],
+      ["on", '"a\\/b"'],
+    ],
+    see: (bench) => {
+      const line = bench.subscribe(1);
+      bench.say("a/b");
+      expect(line.callback.body.text.content).toBe("a/b");
+      return /"a.{1,2}b"/.exec(line.texts.at(-1)!)![0];
+    },
+  },
+  uploadFormats: {
+    values: [
+      ["off", 0],
+      ["on", 40004],
+    ],
+    see: (bench) => {
+      const line = bench.subscribe(1);
+      const finish = (type: string, bytes: string): number | undefined => {
+        const data = Buffer.from(bytes, "latin1");
+        const { upload_id } = line.ask(init({ type, total_size: data.length })).body;
+        line.ask({ ...chunk(upload_id), body: { upload_id, chunk_index: 0, base64_data: data.toString("base64") } });
+        return code(line.ask({ cmd: "aibot_upload_media_finish", body: { upload_id } }));
+      };
+      for (const [type, bytes] of [
+        ["image", "\x89PNG\r\n\x1a\nrest"],
+        ["image", "\xff\xd8\xff\xe0rest"],
+        ["image", "GIF89a rest"],
+        ["voice", "#!AMR\nrest"],
+        ["video", "\0\0\0\x18ftypmp42"],
+        ["file", "whatever"],
+      ] as const)
+        expect({ type, bytes, errcode: finish(type, bytes) }).toEqual({ type, bytes, errcode: 0 });
+      const codes = ["image", "voice", "video"].map((type) => finish(type, "no such thing"));
+      expect(new Set(codes).size).toBe(1);
+      return codes[0];
+    },
+  },
+  mcpConfig: {
+    values: [
+      ["refuse", 846610],
+      ["http://127.0.0.1:3000/mcp", "http://127.0.0.1:3000/mcp"],
+    ],
+    see: (bench) => {
+      const ack = bench.subscribe(1).ask({ cmd: "aibot_get_mcp_config", body: { biz_type: "doc" } });
+      return code(ack) === 0 ? (ack.body as unknown as { url: string }).url : code(ack);
+    },
   },
   errmsgSuffix: {
     values: [
