@@ -4,7 +4,7 @@
 
 /** What a lane is for, by its name. */
 export const LANES: Readonly<Record<string, string>> = {
-  line: "a silent drop and a kick with the connector's own durations: two minutes of waiting",
+  line: "a silent drop, a kick and an outage with the connector's own durations: six minutes of waiting",
   behaviours: "each of the client's 85 behaviours broken in turn, its test run there: 85 short runs",
   fidelity: "each behaviour of the mock taken away in a copy, its test run there: some 150 short runs",
   pack: "the packages as they would be published, installed by npm: needs the registry and half a minute",
