@@ -6,6 +6,7 @@ import { afterEach, expect, test } from "vitest";
 import { type Gateway, startGateway } from "@openws/mock-gateway";
 import { type Bot, createBot, nodeRuntime } from "../src/index.ts";
 import { MovedRuntime } from "./moved.ts";
+import { quiet } from "./virtual.ts";
 
 const ended: (() => unknown)[] = [];
 afterEach(async () => {
@@ -45,7 +46,7 @@ test.for([5, 15])("subscribed again within 60 s after an outage of %i minutes, t
     backMs.push(runtime.now() - at);
   }
   expect(Math.max(...backMs)).toBeLessThan(60_000);
-  console.log(`back after ${minutes} minutes: ${backMs.map((ms) => (ms / 1000).toFixed(1)).join(", ")} s`);
+  process.stdout.write(`back after ${minutes} minutes: ${backMs.map((ms) => (ms / 1000).toFixed(1)).join(", ")} s\n`);
 });
 
 test("two instances of one bot: after the kick no further subscribe in five minutes", async () => {
@@ -73,7 +74,7 @@ test(
     const held: { alarms: number; sockets: number; listeners: number; bytes: number }[] = [];
     for (let at = 1; at <= 288; at++) {
       gateway.cut(gateway.connections().at(-1)!.n, "reset");
-      while (bot.state.subscribed) await new Promise<void>((resolve) => setImmediate(() => resolve()));
+      while (bot.state.subscribed) await quiet();
       await runtime.advance(5 * 60_000);
       await gateway.say("bot", `${at}`, { waitMs: 5_000 });
       if (at % 48 !== 0) continue;
@@ -94,6 +95,8 @@ test(
       // The gateway, in the same process, fills its bounded log meanwhile.
       expect(bytes - four!.bytes).toBeLessThan(4 * 1_048_576);
     }
-    console.log(`heap after 4, 8 … 24 h: ${held.map(({ bytes }) => (bytes / 1_048_576).toFixed(1)).join(", ")} MiB`);
+    process.stdout.write(
+      `heap after 4, 8 … 24 h: ${held.map(({ bytes }) => (bytes / 1_048_576).toFixed(1)).join(", ")} MiB\n`,
+    );
   },
 );

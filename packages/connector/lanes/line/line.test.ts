@@ -39,7 +39,7 @@ describe.concurrent("with default settings", () => {
         expect(noticedMs).toBeGreaterThan(19_000);
         expect(noticedMs).toBeLessThan(50_500);
         expect(deafMs - noticedMs).toBeLessThan(3_000);
-        console.log(`deaf for ${(deafMs / 1000).toFixed(1)} s after a silent drop`);
+        process.stdout.write(`deaf for ${(deafMs / 1000).toFixed(1)} s after a silent drop\n`);
       } finally {
         await bot.stop(0);
       }
@@ -58,7 +58,7 @@ describe.concurrent("with default settings", () => {
       const subscribes = gateway.log().filter(({ cmd }) => cmd === "aibot_subscribe");
       expect(subscribes).toHaveLength(2);
       expect(second!.state.subscribed).toBe(true);
-      console.log(`${subscribes.length - 2} further subscribes in five minutes after the kick`);
+      process.stdout.write(`${subscribes.length - 2} further subscribes in five minutes after the kick\n`);
     } finally {
       await Promise.all([first!.stop(0), second!.stop(0)]);
     }
@@ -78,7 +78,7 @@ describe.concurrent("with default settings", () => {
       await back;
       const backMs = performance.now() - at;
       expect(backMs).toBeLessThan(60_000);
-      console.log(`back ${(backMs / 1000).toFixed(1)} s after an outage of five minutes`);
+      process.stdout.write(`back ${(backMs / 1000).toFixed(1)} s after an outage of five minutes\n`);
     } finally {
       await bot.stop(0);
       await gateway.stop();
