@@ -109,6 +109,81 @@ export const settings = {
   drainMs: ms("drain-ms", "what SIGTERM leaves to finish open answers (4500)"),
   handoverMs: ms("handover-ms", "age at which a bubble is finished and its answer goes on in a new one (540000)"),
   probeMs: ms("probe-ms", "on a line that quiet, ask whether the gateway knows it still (never)"),
+  config: {
+    flag: "config",
+    env: ["OPENWS_CONFIG"],
+    value: "FILE",
+    help: "YAML or JSON: settings by these names in camelCase, and bots, webhooks, triggers, welcome, offline",
+  },
+  botsFile: {
+    flag: "bots-file",
+    env: ["WECOM_BOTS_FILE"],
+    value: "FILE",
+    help: "several bots: a YAML or JSON list of {id, secret or secretFile, name?, url?}",
+  },
+  database: {
+    flag: "database",
+    env: ["OPENWS_DATABASE"],
+    value: "FILE",
+    help: "where everything is kept (./data/openws.db); :memory: keeps nothing",
+  },
+  storeKey: {
+    flag: "store-key",
+    env: ["OPENWS_STORE_KEY"],
+    value: "KEY",
+    help: "encrypts what must not be read from the disk (made at the first start, in FILE.key beside the database)",
+  },
+  retentionMs: ms("retention-ms", "how long settled messages are kept (2592000000, thirty days)"),
+  apiKey: {
+    flag: "api-key",
+    env: ["OPENWS_API_KEY"],
+    value: "KEY[,KEY]",
+    help: "who may use the API; two while one is being replaced (generated, and printed once)",
+  },
+  apiKeyFile: { flag: "api-key-file", env: ["OPENWS_API_KEY_FILE"], value: "FILE", help: "a file that holds it" },
+  readKey: {
+    flag: "read-key",
+    env: ["OPENWS_READ_KEY"],
+    value: "KEY[,KEY]",
+    help: "who may read and change nothing",
+  },
+  allowCidr: {
+    flag: "allow-cidr",
+    env: ["OPENWS_ALLOW_CIDR"],
+    value: "NET[,NET]",
+    help: "networks and addresses that may ask the API at all (all)",
+  },
+  publicUrl: {
+    flag: "public-url",
+    env: ["OPENWS_PUBLIC_URL"],
+    value: "URL",
+    help: "where receivers reach this service, for the addresses of files (where it listens)",
+  },
+  webhookUrl: {
+    flag: "webhook-url",
+    env: ["OPENWS_WEBHOOK_URL"],
+    value: "URL",
+    help: "gets every message and event; its response may hold the answer",
+  },
+  webhookSecret: {
+    flag: "webhook-secret",
+    env: ["OPENWS_WEBHOOK_SECRET"],
+    value: "SECRET",
+    help: "signs the deliveries to it (required with it, at least 16 characters)",
+  },
+  allowPrivate: {
+    flag: "allow-private",
+    env: ["OPENWS_ALLOW_PRIVATE"],
+    value: "1",
+    help: "lets webhooks that are made through the API lead to private addresses",
+  },
+  mediaDir: {
+    flag: "media-dir",
+    env: ["OPENWS_MEDIA_DIR"],
+    value: "FOLDER",
+    help: "where users' files are kept (media beside the database)",
+  },
+  mediaTtlMs: ms("media-ttl-ms", "how long they are kept (259200000, three days)"),
   logLevel: { flag: "log-level", env: ["LOG_LEVEL"], value: "LEVEL", help: `${logLevels.join(", ")} (info)` },
   logFormat: {
     flag: "log-format",
@@ -147,19 +222,13 @@ export type Environment = Readonly<Record<string, string | undefined>>;
  * Joins flags, environment and defaults. `readFile` is asked for the content of the secret's file.
  * Throws `UsageError` for the first setting that is missing or cannot be: one sentence that says which and what to write.
  */
-export function readConfig(flags: Flags, env: Environment, readFile: (path: string) => string): Config {
-  const byFlag = (name: SettingName): Found | undefined => {
-    const text = flags.values[name];
-    return text === undefined ? undefined : { text, as: `--${settings[name].flag}` };
-  };
-  const byEnv = (name: SettingName): Found | undefined => {
-    for (const variable of settings[name].env) {
-      const text = env[variable];
-      if (text !== undefined && text !== "") return { text, as: variable };
-    }
-    return undefined;
-  };
-  const look = (name: SettingName): Found | undefined => byFlag(name) ?? byEnv(name);
+export function readConfig(
+  flags: Flags,
+  env: Environment,
+  readFile: (path: string) => string,
+  file: FileSettings = {},
+): Config {
+  const { byFlag, byEnv, look } = finder(flags, env, file);
   const connection: Record<string, number> = {};
   for (const name of durations) {
     const found = look(name);
@@ -171,16 +240,16 @@ export function readConfig(flags: Flags, env: Environment, readFile: (path: stri
   };
   // Whatever a flag says wins over whatever the environment says.
   const plain = byFlag("secret") ?? (byFlag("secretFile") === undefined ? byEnv("secret") : undefined);
-  const file = plain === undefined ? look("secretFile") : undefined;
+  const secretFile = plain === undefined ? look("secretFile") : undefined;
   return {
     botId: required(look("botId"), { en: "the bot's id", zh: "机器人 ID" }, "WECOM_BOT_ID", "--bot-id"),
     secret: required(
-      plain ?? (file === undefined ? undefined : contentOf(file, readFile)),
+      plain ?? (secretFile === undefined ? undefined : contentOf(secretFile, readFile)),
       { en: "the bot's secret", zh: "机器人 Secret" },
       "WECOM_BOT_SECRET",
       "WECOM_BOT_SECRET_FILE",
     ),
-    secretFile: file?.text,
+    secretFile: secretFile?.text,
     url: gatewayUrl(look("url") ?? { text: defaultUrl, as: "the default" }),
     name: look("name")?.text,
     listen: address(look("listen") ?? { text: "127.0.0.1:8910", as: "the default" }),
@@ -206,13 +275,44 @@ export function misspelt(env: Environment): string[] {
     });
 }
 
+/** Settings of a file, by name. */
+export type FileSettings = Readonly<Partial<Record<SettingName, string>>>;
+
+/** How a setting is looked up: flag > environment > file. */
+export interface Finder {
+  readonly byFlag: (name: SettingName) => Found | undefined;
+  readonly byEnv: (name: SettingName) => Found | undefined;
+  readonly look: (name: SettingName) => Found | undefined;
+}
+
+/** Looks settings up in what a user gave. */
+export function finder(flags: Pick<Flags, "values">, env: Environment, file: FileSettings = {}): Finder {
+  const byFlag = (name: SettingName): Found | undefined => {
+    const text = flags.values[name];
+    return text === undefined ? undefined : { text, as: `--${settings[name].flag}` };
+  };
+  const byEnv = (name: SettingName): Found | undefined => {
+    for (const variable of settings[name].env) {
+      const text = env[variable];
+      if (text !== undefined && text !== "") return { text, as: variable };
+    }
+    return undefined;
+  };
+  const byFile = (name: SettingName): Found | undefined => {
+    const text = file[name];
+    return text === undefined ? undefined : { text, as: `${name} in the configuration file` };
+  };
+  return { byFlag, byEnv, look: (name) => byFlag(name) ?? byEnv(name) ?? byFile(name) };
+}
+
 /** A value and the name its user gave it. */
 export interface Found {
   readonly text: string;
   readonly as: string;
 }
 
-function contentOf({ text: path, as }: Found, readFile: (path: string) => string): Found {
+/** The trimmed content of a file that a setting names. Throws `MistakeError`. */
+export function contentOf({ text: path, as }: Found, readFile: (path: string) => string): Found {
   let text: string;
   try {
     text = readFile(path).trim();
@@ -260,7 +360,8 @@ export function address({ text, as }: Found): { host: string; port: number } {
   });
 }
 
-function milliseconds({ text, as }: Found): number {
+/** Reads a duration. Throws `MistakeError`. */
+export function milliseconds({ text, as }: Found): number {
   if (/^\d{1,12}$/.test(text) && Number(text) > 0) return Number(text);
   throw new MistakeError({
     en: `${as} must be a whole number of milliseconds above 0, ${JSON.stringify(text)} is not`,
