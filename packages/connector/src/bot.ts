@@ -400,12 +400,12 @@ class RunningBot implements Bot {
   }
 
   #repeated(msgid: string): boolean {
-    if (this.#seen.has(msgid) || this.#seenBefore.has(msgid)) return true;
-    if (this.#seen.size >= rememberedMsgids) {
+    const { size } = this.#seen;
+    if (this.#seenBefore.has(msgid) || this.#seen.add(msgid).size === size) return true;
+    if (size + 1 >= rememberedMsgids) {
       this.#seenBefore = this.#seen;
       this.#seen = new Set();
     }
-    this.#seen.add(msgid);
     return false;
   }
 

@@ -94,16 +94,24 @@ export class Driver {
 
   /** An effect's consequences may come back while effects are being performed: they wait for their turn. */
   #handle(input: ConnectionInput): void {
-    this.#inputs.push(input);
-    if (this.#handling) return;
+    if (this.#handling) {
+      this.#inputs.push(input);
+      return;
+    }
     this.#handling = true;
     try {
-      for (let next = this.#inputs.shift(); next !== undefined; next = this.#inputs.shift())
-        for (const effect of this.#connection.handle(this.#runtime.now(), next)) this.#perform(effect);
+      this.#take(input);
+      for (let next = this.#inputs.shift(); next !== undefined; next = this.#inputs.shift()) this.#take(next);
     } finally {
       this.#handling = false;
     }
     this.#arm();
+  }
+
+  #take(input: ConnectionInput): void {
+    const now = this.#runtime.now();
+    if (input.type === "received") this.#heardAt = now;
+    for (const effect of this.#connection.handle(now, input)) this.#perform(effect);
   }
 
   #perform(effect: ConnectionEffect): void {
@@ -112,10 +120,7 @@ export class Driver {
         const { socket } = effect;
         this.#socket = this.#runtime.dial(this.#url, {
           opened: () => this.#handle({ type: "opened", socket }),
-          received: (text) => {
-            this.#heardAt = this.#runtime.now();
-            this.#handle({ type: "received", socket, text });
-          },
+          received: (text) => this.#handle({ type: "received", socket, text }),
           closed: (code, reason) => this.#handle({ type: "closed", socket, code, reason }),
         });
         return;

@@ -197,16 +197,17 @@ const defaultTexts: StreamTexts = {
  * flight is then treated as one whose connection was lost.
  */
 export class Stream {
-  readonly #options: Required<Omit<StreamOptions, "feedbackId" | "texts">> & Pick<StreamOptions, "feedbackId">;
+  readonly #options: Required<Omit<StreamOptions, "feedbackId" | "texts">> & { feedbackId: string | undefined };
   readonly #texts: StreamTexts;
   #s: { -readonly [Key in keyof StreamState]: StreamState[Key] };
 
   /** @throws UsageError for options out of range */
   constructor(options: StreamOptions) {
-    const { texts, ...rest } = options;
-    this.#options = { replyUntil: Infinity, handoverMs: 540_000, doubtMs: 60_000, maxBytes: maxContentBytes, ...rest };
-    this.#texts = { ...defaultTexts, ...texts };
-    check(this.#options, this.#texts);
+    const { id, budget, feedbackId, texts = defaultTexts } = options;
+    const { replyUntil = Infinity, handoverMs = 540_000, doubtMs = 60_000, maxBytes = maxContentBytes } = options;
+    check(id, maxBytes, handoverMs, doubtMs);
+    this.#options = { id, budget, feedbackId, replyUntil, handoverMs, doubtMs, maxBytes };
+    this.#texts = completed(texts, maxBytes);
     this.#s = {
       now: 0,
       text: "",
@@ -393,8 +394,8 @@ export class Stream {
         return;
       }
     }
-    const { content, ...flight } = frame;
-    s.flight = { ...flight, key: ++s.keys };
+    const { final, opens, visible, at, carry, content } = frame;
+    s.flight = { key: ++s.keys, final, opens, visible, at, carry };
     s.dirty = false;
     if (s.route === "push") effects.push({ type: "push", key: s.keys, content });
     else effects.push({ type: "send", key: s.keys, body: this.#body(content, frame) });
@@ -576,23 +577,31 @@ export class Stream {
   }
 }
 
-function check(
-  { id, maxBytes, handoverMs, doubtMs }: { id: string; maxBytes: number; handoverMs: Millis; doubtMs: Millis },
-  texts: StreamTexts,
-): void {
+function check(id: string, maxBytes: number, handoverMs: Millis, doubtMs: Millis): void {
   if (id === "") throw new UsageError("id must not be empty", { path: "id" });
   if (!(maxBytes >= 64 && maxBytes <= maxContentBytes)) {
     throw new UsageError(`maxBytes must be from 64 to ${maxContentBytes}`, { path: "maxBytes" });
   }
   if (!(handoverMs > 0)) throw new UsageError("handoverMs must be above 0", { path: "handoverMs" });
   if (!(doubtMs > 0)) throw new UsageError("doubtMs must be above 0", { path: "doubtMs" });
+}
+
+/** The texts that are given, the others' defaults, all judged: once, since the streams of one bot share theirs. */
+function completed(given: Partial<StreamTexts>, maxBytes: number): StreamTexts {
+  const known = judged.get(given);
+  if (known?.maxBytes === maxBytes) return known.texts;
+  const texts = { ...defaultTexts, ...given };
   if (utf8Bytes(texts.handover) * 4 > maxBytes) {
     throw new UsageError("texts.handover must not take more than a quarter of maxBytes", { path: "texts.handover" });
   }
   if (!hasVisible(texts.empty) || utf8Bytes(texts.empty) > maxBytes) {
     throw new UsageError("texts.empty must have a visible character and fit into maxBytes", { path: "texts.empty" });
   }
+  judged.set(given, { maxBytes, texts });
+  return texts;
 }
+
+const judged = new WeakMap<Partial<StreamTexts>, { readonly maxBytes: number; readonly texts: StreamTexts }>();
 
 function commonPrefix(a: string, b: string): number {
   if (b.startsWith(a)) return a.length;
