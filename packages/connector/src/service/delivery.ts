@@ -6,7 +6,7 @@
  * a delivery is over only when the store says so, so that a process that dies repeats and never forgets; one webhook's
  * trouble is no other's; memory is bounded, what does not fit stays in the store until its turn comes.
  */
-import { Breaker } from "./breaker.ts";
+import { Breaker, type BreakerOptions } from "./breaker.ts";
 import type { Clock } from "./clock.ts";
 import { type Inline, type OutMessage, readInline } from "./inline.ts";
 import type { Post, PostAnswer } from "./post.ts";
@@ -58,6 +58,9 @@ export interface DispatcherParts {
   readonly maxInFlight?: number | undefined;
   /** Deliveries in memory for one webhook; 2,000. The others wait in the store. */
   readonly maxHeld?: number | undefined;
+  /** The waits before each further try; {@link retryDelaysMs}. */
+  readonly retryDelaysMs?: readonly number[] | undefined;
+  readonly breaker?: BreakerOptions | undefined;
   readonly probe?: ((point: "during-delivery") => void) | undefined;
 }
 
@@ -145,9 +148,10 @@ export class Dispatcher {
   #endpoint(id: string): Endpoint {
     let endpoint = this.#endpoints.get(id);
     if (endpoint === undefined) {
-      const { clock, store, maxInFlight = 64, maxHeld = 2_000, tell } = this.#parts;
+      const { clock, store, maxInFlight = 64, maxHeld = 2_000, tell, breaker } = this.#parts;
       endpoint = new Endpoint({
         clock,
+        breaker: new Breaker(breaker),
         maxInFlight,
         maxHeld,
         page: async (after, limit) => {
@@ -303,8 +307,8 @@ export class Dispatcher {
   async #failed(webhook: Webhook, job: Job, why: string, retryAfterMs: number | undefined): Promise<Delivery> {
     const { delivery } = job;
     if (delivery.tries > webhook.retryCount) return this.#over(job, "dead", why);
-    const { clock, store } = this.#parts;
-    const delayMs = retryDelaysMs[Math.min(delivery.tries, retryDelaysMs.length) - 1] ?? 0;
+    const { clock, store, retryDelaysMs: delays = retryDelaysMs } = this.#parts;
+    const delayMs = delays[Math.min(delivery.tries, delays.length) - 1] ?? 0;
     const waitMs = Math.max(delayMs * (1 + 0.2 * clock.random()), Math.min(retryAfterMs ?? 0, maxRetryAfterMs));
     const now = clock.now();
     const waiting: Delivery = { ...delivery, nextAt: now + Math.round(waitMs), changedAt: now };
@@ -409,6 +413,7 @@ type Tried =
 
 interface EndpointParts {
   readonly clock: Clock;
+  readonly breaker: Breaker;
   readonly maxInFlight: number;
   readonly maxHeld: number;
   readonly page: (after: Seq | undefined, limit: number) => Promise<{ jobs: Job[]; full: boolean }>;
@@ -426,7 +431,7 @@ interface Lane {
 /** The lanes to one webhook. */
 class Endpoint {
   readonly #parts: EndpointParts;
-  readonly #breaker = new Breaker();
+  readonly #breaker: Breaker;
   readonly #lanes = new Map<string, Lane>();
   readonly #ready: string[] = [];
   /** Ids of what is in memory: what the store is asked for may be here already. */
@@ -444,6 +449,7 @@ class Endpoint {
 
   constructor(parts: EndpointParts) {
     this.#parts = parts;
+    this.#breaker = parts.breaker;
   }
 
   get health(): { circuit: Breaker["state"]; held: number; inFlight: number } {
