@@ -8,7 +8,7 @@
  * Invariants: nobody is told of an entry before it is stored; the entries of a chat are numbered in the order in which
  * they came, through every refusal; what is lost for want of room is counted and told, never silent.
  */
-import type { HappenedEvent, Message } from "../message.ts";
+import type { Attachment, HappenedEvent, Message } from "../message.ts";
 import type { Clock } from "./clock.ts";
 import type { OutMessage } from "./inline.ts";
 import { type Sequence, putEntry } from "./ledger.ts";
@@ -27,6 +27,8 @@ export interface Stored {
   readonly deliveries: readonly Delivery[];
   /** What triggers want to be answered. */
   readonly replies: readonly OutMessage[];
+  /** Its files, not fetched yet. */
+  readonly files: readonly Attachment[];
 }
 
 /** Of which bot something is heard. */
@@ -73,7 +75,13 @@ export interface Note {
 }
 
 /** What waits for a number. */
-type Draft = Omit<Entry, "seq" | "state"> & { readonly text: string };
+type Draft = Omit<Entry, "seq" | "state"> & Told;
+
+/** What is not stored of it, but used once it is. */
+interface Told {
+  readonly text: string;
+  readonly files: readonly Attachment[];
+}
 
 /** How many held entries are tried at once, and how long is waited between tries. */
 const retryBatch = 500;
@@ -113,7 +121,14 @@ export class Inbox {
     const now = this.#parts.clock.now();
     const { msgid, reqId, chat, from } = message;
     const heard = { direction: "in", kind: message.body.msgtype, chat, user: from, msgid, reqId } as const;
-    this.#take({ bot: id, ...heard, ...stamped(now), ...vault.seal(message.body), text: message.text });
+    this.#take({
+      bot: id,
+      ...heard,
+      ...stamped(now),
+      ...vault.seal(message.body),
+      text: message.text,
+      files: message.files,
+    });
   }
 
   /** Takes an event. */
@@ -123,14 +138,14 @@ export class Inbox {
     const { msgid, reqId, chat, from } = event;
     const kind = event.body.event.eventtype;
     const heard = { direction: "in", kind, event: true, chat, user: from, msgid, reqId } as const;
-    this.#take({ bot: id, ...heard, ...stamped(now), ...vault.seal(event.body), text: "" });
+    this.#take({ bot: id, ...heard, ...stamped(now), ...vault.seal(event.body), text: "", files: [] });
   }
 
   /** Takes down that something happened to a bot. */
   note({ bot, kind, reason, errcode, body = {} }: Note): void {
     const now = this.#parts.clock.now();
     const said = { ...body, ...(reason !== undefined && { reason }), ...(errcode !== undefined && { errcode }) };
-    this.#take({ bot, direction: "bot", kind, reason, errcode, ...stamped(now), body: said, text: "" });
+    this.#take({ bot, direction: "bot", kind, reason, errcode, ...stamped(now), body: said, text: "", files: [] });
   }
 
   /** Resolves when all that came is stored. */
@@ -172,7 +187,7 @@ export class Inbox {
     this.#checkIdle();
   }
 
-  #record({ text, ...draft }: Draft): Stored {
+  #record({ text, files, ...draft }: Draft): Stored {
     const { sequence, routing, triggers } = this.#parts;
     const seq = sequence.next();
     let entry: Entry = { ...draft, seq, state: draft.direction === "bot" ? "noted" : "unrouted" };
@@ -182,7 +197,7 @@ export class Inbox {
     const routes = outcome?.routes;
     const deliveries = routes === undefined ? wanted : wanted.filter(({ webhook }) => routes.includes(webhook));
     if (deliveries.length > 0 && entry.direction === "in") entry = { ...entry, state: "received" };
-    return { entry, deliveries, replies: outcome?.replies ?? [] };
+    return { entry, deliveries, replies: outcome?.replies ?? [], files };
   }
 
   #hold(draft: Draft): void {

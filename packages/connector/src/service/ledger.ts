@@ -64,6 +64,11 @@ export function putEntry(entry: Entry): Change {
   return { put: "entry", entry };
 }
 
+/** The change that stores another state of an entry; of one that was deleted meanwhile nothing is stored. */
+export function updateEntry(entry: Entry): Change {
+  return { update: "entry", entry };
+}
+
 /** There is no entry, stream or bot of that name. */
 export class UnknownIdError extends OpenwsError {
   readonly what: string;

@@ -24,7 +24,7 @@ import { Bubbles, type OutStream } from "./bubbles.ts";
 import type { Clock } from "./clock.ts";
 import type { Routing } from "./inbox.ts";
 import type { OutMessage } from "./inline.ts";
-import { type Sequence, UnknownIdError, isSettled, moved, putEntry } from "./ledger.ts";
+import { type Sequence, UnknownIdError, isSettled, moved, putEntry, updateEntry } from "./ledger.ts";
 import {
   type Change,
   type Delivery,
@@ -149,7 +149,7 @@ export class Outbox {
         else if (entry.state === "accepted" || isRepeatable(entry)) this.#queue(entry, origin);
         else if (resendUnknown && entry.maybeDuplicate !== true) {
           const again = moved(entry, "accepted", this.#parts.clock.now(), { maybeDuplicate: true });
-          await this.#stored([putEntry(again)]);
+          await this.#stored([updateEntry(again)]);
           this.#queue(again, origin);
         } else
           await this.#settle(entry, "unknown", { reason: "the process ended before the gateway had acknowledged it" });
@@ -361,8 +361,8 @@ export class Outbox {
     // What would be read twice must not leave before it is known that it may have.
     if (job.entry.state === "accepted") {
       const sent = moved(job.entry, "sent", clock.now());
-      if (repeatable) this.#parts.store.commit([putEntry(sent)]).catch(noop);
-      else if (!(await this.#stored([putEntry(sent)]))) return true;
+      if (repeatable) this.#parts.store.commit([updateEntry(sent)]).catch(noop);
+      else if (!(await this.#stored([updateEntry(sent)]))) return true;
       job.entry = sent;
     }
     let answered: Answered;
@@ -412,7 +412,7 @@ export class Outbox {
         if (replaces && end.stopped === true) return true;
         if (end.unsent === true) {
           const back = moved(entry, "accepted", this.#parts.clock.now());
-          if (await this.#stored([putEntry(back)])) job.entry = back;
+          if (await this.#stored([updateEntry(back)])) job.entry = back;
           return true;
         }
         await this.#over(lane, job, end.errcode === undefined ? "failed" : "refused", {
@@ -433,7 +433,7 @@ export class Outbox {
 
   async #settle(entry: Entry, state: EntryState, more: Settling = {}, also: readonly Change[] = []): Promise<void> {
     const settled = moved(entry, state, this.#parts.clock.now(), more);
-    if (!(await this.#stored([putEntry(settled), ...also]))) return;
+    if (!(await this.#stored([updateEntry(settled), ...also]))) return;
     this.#jobs.delete(entry.seq);
     this.#parts.tell({ type: "settled", entry: settled });
     for (const resolve of this.#waiters.get(entry.seq) ?? []) resolve(settled);

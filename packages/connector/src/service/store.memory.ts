@@ -203,9 +203,16 @@ export class MemoryStore implements Store {
             this.#remove(seq);
       return;
     }
-    switch (change.put) {
+    if ("update" in change) {
+      const there =
+        change.update === "entry"
+          ? this.#entries.has(change.entry.seq)
+          : this.#deliveries.get(change.delivery.seq)?.has(change.delivery.webhook) === true;
+      if (!there) return;
+    }
+    switch ("put" in change ? change.put : change.update) {
       case "entry": {
-        const { entry } = change;
+        const { entry } = change as Extract<Change, { entry: Entry }>;
         const old = this.#entries.get(entry.seq);
         if (old === undefined) this.#number(entry.seq);
         else this.#bytes -= sizeOf(old);
@@ -216,14 +223,15 @@ export class MemoryStore implements Store {
         return;
       }
       case "delivery": {
-        const { delivery } = change;
+        const { delivery } = change as Extract<Change, { delivery: Delivery }>;
         const ofEntry = this.#deliveries.get(delivery.seq) ?? new Map<string, Delivery>();
         this.#deliveries.set(delivery.seq, ofEntry.set(delivery.webhook, delivery));
         return;
       }
       case "document": {
-        const documents = this.#documents.get(change.collection) ?? new Map<string, StoredDocument>();
-        this.#documents.set(change.collection, documents.set(change.document.key, change.document));
+        const { collection, document } = change as Extract<Change, { document: StoredDocument }>;
+        const documents = this.#documents.get(collection) ?? new Map<string, StoredDocument>();
+        this.#documents.set(collection, documents.set(document.key, document));
       }
     }
   }

@@ -118,6 +118,7 @@ const writes = {
   entry: `INSERT INTO entry (seq, bot, direction, kind, chat, user, msgid, reply_to, state, at, data, sealed)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (seq) DO UPDATE SET state = excluded.state, data = excluded.data, sealed = excluded.sealed`,
+  updateEntry: "UPDATE entry SET state = ?2, data = ?3, sealed = ?4 WHERE seq = ?1",
   // Looking for them among a million entries would take the thread a second.
   chat: `INSERT INTO chat (bot, id, type, last_seq, last_at) VALUES (?, ?, ?, ?, ?)
     ON CONFLICT (bot, type, id) DO UPDATE SET last_seq = excluded.last_seq, last_at = excluded.last_at
@@ -126,6 +127,8 @@ const writes = {
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (seq, webhook) DO UPDATE SET state = excluded.state, tries = excluded.tries,
       attempts = excluded.attempts, next_at = excluded.next_at, changed_at = excluded.changed_at`,
+  updateDelivery: `UPDATE delivery SET state = ?3, tries = ?4, attempts = ?5, next_at = ?6, changed_at = ?7
+    WHERE seq = ?1 AND webhook = ?2`,
   document: "INSERT OR REPLACE INTO document (collection, key, value, expires_at) VALUES (?, ?, ?, ?)",
   deleteDocument: "DELETE FROM document WHERE collection = ? AND key = ?",
   deleteDeliveriesOf: `DELETE FROM delivery WHERE seq IN (SELECT seq FROM entry
@@ -396,14 +399,22 @@ function stepsOf(change: Change): Step[] {
       [places.deleteChat, ...whose],
     ];
   }
+  if ("update" in change) {
+    if (change.update === "entry") {
+      const { seq, state, sealed } = change.entry;
+      return [[places.updateEntry, seq, state, dataOf(change.entry), sealed ?? null]];
+    }
+    const { seq, webhook, state, tries, attempts, nextAt, changedAt } = change.delivery;
+    return [[places.updateDelivery, seq, webhook, state, tries, JSON.stringify(attempts), nextAt, changedAt]];
+  }
   switch (change.put) {
     case "entry": {
-      const { seq, bot, direction, kind, chat, user, msgid, replyTo, state, at, sealed, ...rest } = change.entry;
-      const data = JSON.stringify({ chattype: chat?.type, ...rest });
+      const { entry } = change;
+      const { seq, bot, direction, kind, chat, user, msgid, replyTo, state, at, sealed, changedAt } = entry;
       const looked = [chat?.id ?? null, user ?? null, msgid ?? null, replyTo ?? null] as const;
-      const step: Step = [places.entry, seq, bot, direction, kind, ...looked, state, at, data, sealed ?? null];
+      const step: Step = [places.entry, seq, bot, direction, kind, ...looked, state, at, dataOf(entry), sealed ?? null];
       // One that was changed is not new in its chat.
-      if (chat === undefined || rest.changedAt !== at) return [step];
+      if (chat === undefined || changedAt !== at) return [step];
       return [step, [places.chat, bot, chat.id, chat.type, seq, at]];
     }
     case "delivery": {
@@ -416,6 +427,13 @@ function stepsOf(change: Change): Step[] {
       return [[places.document, change.collection, key, JSON.stringify(value), expiresAt ?? null]];
     }
   }
+}
+
+/** What is no column of its own. */
+function dataOf(entry: Entry): string {
+  const { seq: _seq, bot: _bot, direction: _direction, kind: _kind, chat, user: _user, msgid: _msgid, ...more } = entry;
+  const { replyTo: _replyTo, state: _state, at: _at, sealed: _sealed, ...data } = more;
+  return JSON.stringify({ chattype: chat?.type, ...data });
 }
 
 type EntryData = Omit<

@@ -138,8 +138,10 @@ export interface StoredDocument {
   readonly expiresAt?: EpochMs | undefined;
 }
 
-/** One change of a commit. `put` inserts or replaces. */
+/** One change of a commit. `put` inserts or replaces; `update` replaces, and does nothing where it was deleted meanwhile. */
 export type Change =
+  | { readonly update: "entry"; readonly entry: Entry }
+  | { readonly update: "delivery"; readonly delivery: Delivery }
   | { readonly put: "entry"; readonly entry: Entry }
   | { readonly put: "delivery"; readonly delivery: Delivery }
   | { readonly put: "document"; readonly collection: Collection; readonly document: StoredDocument }

@@ -21,6 +21,7 @@ function message(n: number, more: Partial<Message> & { body?: unknown } = {}): M
     chat: { id: "lily", type: "single" },
     from: "lily",
     text,
+    files: [],
     body: { msgtype: "text", msgid: `m${n}`, text: { content: text } },
     ...more,
   } as unknown as Message;

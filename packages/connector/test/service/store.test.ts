@@ -149,6 +149,23 @@ describe.each([
     expect(await store.delivery("nonsense")).toBeUndefined();
   });
 
+  it("updates what is there, and does not bring back what was deleted", async () => {
+    await store.commit(put(entry(1), delivery(1)));
+    const changed = entry(1, { state: "dead", reason: "gone", changedAt: 9_000 });
+    const tried = delivery(1, { state: "dead", tries: 1, attempts: [{ at: 1, ms: 2 }], changedAt: 9_000 });
+    const update: Change[] = [
+      { update: "entry", entry: changed },
+      { update: "delivery", delivery: tried },
+    ];
+    await store.commit(update);
+    expect(await store.entry(1)).toEqual(changed);
+    expect(await store.delivery(tried.id)).toEqual(tried);
+    await store.commit([{ delete: "entries", userid: "lily" }]);
+    await store.commit(update);
+    expect(await store.entry(1)).toBeUndefined();
+    expect(await store.delivery(tried.id)).toBeUndefined();
+  });
+
   it("finds an entry by its msgid, and the msgids of one bot, newest first", async () => {
     await store.commit(
       put(entry(1), entry(2, { bot: "other", msgid: "m1" }), entry(3), entry(4, { msgid: undefined })),
