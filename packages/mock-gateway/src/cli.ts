@@ -87,7 +87,7 @@ const main = async (args: string[], env: NodeJS.ProcessEnv): Promise<number> => 
     return 0;
   }
   if (values.version) {
-    process.stdout.write(`${version}\n`);
+    process.stdout.write(`openws-gateway ${version}\n`);
     return 0;
   }
   const [command = "serve", ...rest] = positionals;

@@ -2,7 +2,7 @@
  * The gateway's two clocks, and its agenda.
  *
  * The *transport* clock is the caller's: idle time-outs, ack latencies and the close after a kick live on it. The
- * *world* clock is the transport clock plus an offset that only grows: windows, stream lives, quotas, uploads and media
+ * *world* clock is the transport clock plus an offset, which only the fault clock-jump makes smaller: windows, stream lives, quotas, uploads and media
  * live on it. Advancing the world leaves every connected bot connected; advancing the transport as well lets everything
  * that was scheduled happen, in order, each act seeing the instant at which it was due.
  *

@@ -57,6 +57,8 @@ export type WorldEffect =
   | { type: "reset"; connection: number }
   /** Stop reading and writing, leave the socket open; with `reads`, read and throw away. */
   | { type: "half-open"; connection: number; reads: boolean }
+  /** Nobody listens any more, or somebody does again. */
+  | { type: "port"; open: boolean }
   | { type: "log"; entry: LogEntry }
   | { type: "answer"; call: CallId; answer: Answer };
 

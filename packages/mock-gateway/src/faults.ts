@@ -82,7 +82,7 @@ export const Fault = z.discriminatedUnion("kind", [
   kind("forget", {}),
   kind("half-alive", {}),
   kind("kick", { closeAfterMs: z.union([ms, z.literal("never")]).optional() }),
-  kind("down", {}),
+  kind("down", { how: z.enum(["reset", "refuse"]).optional() }),
   kind("upload", { what: z.enum(["lose-chunk", "md5-mismatch", "finish-fails"]) }),
   kind("media", {
     what: z.enum(["missing", "expired", "slow", "oversized", "plain", "bad-padding", "html", "odd-name"]),
@@ -94,7 +94,12 @@ export const Fault = z.discriminatedUnion("kind", [
       .optional(),
     ms: ms.optional(),
   }),
-  kind("clock-jump", { ms: z.int().min(0) }),
+  kind("clock-jump", {
+    ms: z
+      .int()
+      .min(-86_400_000)
+      .max(10 * 365 * 86_400_000),
+  }),
 
   kind("half-open", {}),
   kind("nat-drop", {}),
@@ -258,7 +263,7 @@ export const faultTable: { readonly [Kind in FaultKind]: FaultRow<Kind> } = {
   down: {
     layer: "world",
     occasion: "upgrade",
-    what: "The gateway is gone: connections are reset and new ones are cut before they are upgraded, for ten seconds if no time is named. The API stays.",
+    what: "The gateway is gone, for ten seconds if no time is named: connections are reset, and new ones are cut before they are upgraded, while the API on the same port stays. With how=refuse nothing listens on the port any more, the API is gone as well, and the port is taken again when it is over.",
     example: "down:forMs=15000",
     source: `${met.sdk}: it gives up after ten attempts`,
   },
@@ -279,7 +284,7 @@ export const faultTable: { readonly [Kind in FaultKind]: FaultRow<Kind> } = {
   "clock-jump": {
     layer: "world",
     occasion: "strike",
-    what: "The world clock jumps ahead, as seen in create_time; windows that end in between are over.",
+    what: "The world clock jumps ahead, as seen in create_time, and windows that end in between are over; or back, when ms is negative.",
     example: "clock-jump:ms=3600000",
     source: met.network,
   },
@@ -381,6 +386,9 @@ const maxArmed = 1_000;
 /** Kinds that mean a stretch of time even when nobody says so. */
 const defaultForMs: Partial<Record<FaultKind, Millis>> = { throttle: 60_000, down: 10_000 };
 
+/** How long a fault is armed, on the transport clock; undefined for one that waits until it is used up. */
+export const lastsMs = ({ kind: name, forMs }: Fault): Millis | undefined => forMs ?? defaultForMs[name];
+
 /** The armed faults and their counting. `now` is the transport clock. */
 export class Faults {
   readonly #chance: Chance;
@@ -397,7 +405,7 @@ export class Faults {
 
   arm(now: Millis, fault: Fault): ArmedFault {
     const id = `f${++this.#named}`;
-    const forMs = fault.forMs ?? defaultForMs[fault.kind];
+    const forMs = lastsMs(fault);
     const limit = fault.times ?? (forMs === undefined ? 1 : Infinity);
     const armed: Armed = { id, fault, used: 0, seen: 0, limit, until: forMs === undefined ? Infinity : now + forMs };
     this.#armed.set(id, armed);

@@ -29,11 +29,15 @@ const maxConnections = 20_000;
 const notedPing = "noted";
 const maxTimerMs = 2 ** 31 - 1;
 const maxTexts = 1_000;
+/** How often a port that somebody else took is tried for. */
+const retakeMs = 250;
 
 /** Drives one world. `run` is the only way in. */
 export class Driver {
   readonly world: World;
   readonly log: WireLog;
+  /** Called when the port is to be closed or taken again. */
+  portMoved: (open: boolean) => void = () => undefined;
   readonly #spouts = new Map<number, Spout>();
   readonly #gathering = new Gathering();
   /** Addresses and origins, which thousands of connections have in common. */
@@ -149,6 +153,9 @@ export class Driver {
         case "half-open":
           this.#spouts.get(effect.connection)?.silence(effect.reads);
           break;
+        case "port":
+          this.portMoved(effect.open);
+          break;
         case "log":
           this.log.append(effect.entry);
           break;
@@ -229,11 +236,25 @@ export const listen = async (
     server.listen(port, host, resolve);
   });
   const { port: chosen } = server.address() as AddressInfo;
+  let retry: NodeJS.Timeout | undefined;
+  const take = (): void => void server.listen(chosen, host);
+  driver.portMoved = (open) => {
+    clearTimeout(retry);
+    if (open) return take();
+    server.close();
+    // A timer keeps the process alive while nothing listens.
+    retry = setTimeout(take, maxTimerMs);
+  };
+  // Somebody may have taken the port meanwhile; it is theirs until they let go of it.
+  server.on("error", () => {
+    retry = setTimeout(take, retakeMs);
+  });
   return {
     host,
     port: chosen,
     close: async () => {
       driver.stop();
+      clearTimeout(retry);
       wss.close();
       const closed = new Promise<void>((resolve) => {
         server.close(() => resolve());

@@ -16,15 +16,17 @@
  */
 import { randomBytes } from "node:crypto";
 import type { GenericContainer, StartedTestContainer } from "testcontainers";
-import type { UserMessage } from "./callbacks.ts";
-import { readFault } from "./faults.ts";
+import type { UserEvent, UserMessage } from "./callbacks.ts";
+import { readFault, type ArmedFault } from "./faults.ts";
 import { version } from "./index.ts";
-import { Switches, type SomeSwitches, type SwitchName } from "./switches.ts";
+import { Switches, type ProfileName, type SomeSwitches, type SwitchName } from "./switches.ts";
 import type { Told } from "./waiters.ts";
 import type { BotView } from "./world.ts";
 
 /** The port inside the container. */
 const PORT = 8900;
+/** Where its authority is kept, inside the container. */
+const tlsFolder = "/tmp/openws-gateway-tls";
 
 /** A gateway that is to run in a container. Every `with…` returns the same object. */
 export class GatewayContainer {
@@ -32,6 +34,7 @@ export class GatewayContainer {
   readonly #flags: string[] = [];
   readonly #changes: ((container: GenericContainer) => GenericContainer)[] = [];
   #token: string | undefined;
+  #tls = false;
   #startupTimeoutMs = 60_000;
 
   /** @param image default: the one that `node tools/images.ts mock-gateway` builds for this version of the package */
@@ -47,6 +50,17 @@ export class GatewayContainer {
     if (!/^[^:]+$/.test(id) || !/^[^:]+$/.test(secret))
       throw new RangeError("a bot's id and secret must not be empty or contain a colon");
     return this.#flag("bot", name === undefined ? `${id}:${secret}` : `${id}:${secret}:${name}`);
+  }
+
+  /** The switches begin as this profile has them. Default `observed`. */
+  withProfile(name: ProfileName): this {
+    return this.#flag("profile", name);
+  }
+
+  /** Takes TLS on the same port as well, under an authority made in the container: clients have to trust `ca`. */
+  withTls(): this {
+    this.#tls = true;
+    return this.#flag("tls-dir", tlsFolder).#toggle("tls");
   }
 
   /** Sets one switch. Throws `ZodError` for a value that it does not take. */
@@ -101,7 +115,13 @@ export class GatewayContainer {
       .withWaitStrategy(Wait.forHttp("/readyz", PORT).forStatusCode(200))
       .withStartupTimeout(this.#startupTimeoutMs);
     for (const change of this.#changes) container = change(container);
-    return new StartedGatewayContainer(await container.start(), token);
+    const started = await container.start();
+    return new StartedGatewayContainer(started, token, this.#tls ? await authorityOf(started) : undefined);
+  }
+
+  #toggle(name: string): this {
+    this.#flags.push(`--${name}`);
+    return this;
   }
 
   #flag(name: string, value: string): this {
@@ -116,15 +136,18 @@ export class StartedGatewayContainer implements AsyncDisposable {
   readonly container: StartedTestContainer;
   /** What the API asks for as `Authorization: Bearer`. */
   readonly token: string;
+  /** With TLS, the certificate of the authority that clients have to trust, PEM. */
+  readonly ca: string | undefined;
 
-  constructor(container: StartedTestContainer, token: string) {
+  constructor(container: StartedTestContainer, token: string, ca: string | undefined) {
     this.container = container;
     this.token = token;
+    this.ca = ca;
   }
 
-  /** Where clients connect: `ws://host:port`. Another one after a restart, as the port is. */
+  /** Where clients connect: `ws://host:port`, with TLS `wss://host:port`. Another one after a restart, as the port is. */
   get url(): string {
-    return `ws://${this.#authority}`;
+    return `${this.ca === undefined ? "ws" : "wss"}://${this.#authority}`;
   }
 
   /** The API: `http://host:port/api`. */
@@ -151,6 +174,26 @@ export class StartedGatewayContainer implements AsyncDisposable {
         ? { from: { userid: "zhangsan" }, msgtype: "text", text: { content: message } }
         : message;
     return this.call("POST", `/bots/${encodeURIComponent(bot)}/messages?wait=${waitMs}`, whole);
+  }
+
+  /** A user does something, such as `{eventtype: "enter_chat", from: {userid: "zhangsan"}}`. */
+  trigger(bot: string, event: UserEvent, { waitMs = 0 } = {}): Promise<Told> {
+    return this.call("POST", `/bots/${encodeURIComponent(bot)}/events?wait=${waitMs}`, event);
+  }
+
+  /** As if another instance of the bot had subscribed. */
+  kick(bot: string, options: { closeAfterMs?: number | "never" } = {}): Promise<BotView> {
+    return this.call("POST", `/bots/${encodeURIComponent(bot)}/kick`, options);
+  }
+
+  /** Arms a fault, as `--fault` does. */
+  addFault(spec: string): Promise<ArmedFault> {
+    return this.call("POST", "/faults", readFault(spec));
+  }
+
+  /** Moves the world clock; with `transport` also idle time-outs, acks and kick closes. */
+  async advance(ms: number, { transport = false } = {}): Promise<void> {
+    await this.call("POST", "/clock/advance", { ms, transport });
   }
 
   /**
@@ -181,6 +224,12 @@ export class StartedGatewayContainer implements AsyncDisposable {
     return `${this.container.getHost()}:${this.container.getMappedPort(PORT)}`;
   }
 }
+
+const authorityOf = async (container: StartedTestContainer): Promise<string> => {
+  const { exitCode, stdout, output } = await container.exec(["openws-gateway", "ca", "--tls-dir", tlsFolder]);
+  if (exitCode !== 0) throw new Error(`the container does not show its certificate: ${output}`);
+  return stdout;
+};
 
 /** As the command line writes switches. */
 const inWords = (value: string | number | boolean): string =>

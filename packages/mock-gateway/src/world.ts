@@ -20,7 +20,7 @@ import type { Chat } from "./chats.ts";
 import { Clock, type Millis } from "./clock.ts";
 import { Conversations, ok, type Verdict } from "./conversations.ts";
 import type { Answer, ConnectionView, CutHow, Pong, Upgrade, WorldEffect, WorldInput } from "./effects.ts";
-import { Faults, type ArmedFault, type Fault, type FaultOf } from "./faults.ts";
+import { Faults, lastsMs, type ArmedFault, type Fault, type FaultOf } from "./faults.ts";
 import { Lint, type Finding } from "./lint.ts";
 import type { HttpAnswer, UploadedFile } from "./media.ts";
 import { oddTexts, padded } from "./mischief.ts";
@@ -74,6 +74,8 @@ export class World {
   readonly #bots: Bots;
   readonly #connections = new Map<number, Connection>();
   #lint: Lint | undefined;
+  /** Faults that keep the port closed. */
+  readonly #shutBy = new Set<string>();
   readonly #waiters: Waiters;
 
   constructor(options: WorldOptions = {}) {
@@ -607,6 +609,7 @@ export class World {
 
   #reset(): void {
     for (const n of this.#connections.keys()) this.#cut(n, "reset");
+    for (const id of this.#shutBy) this.#comeBack(id);
     this.#waiters.clear();
     this.#bots.clear();
     this.#clock.reset();
@@ -649,7 +652,7 @@ export class World {
   #arm(fault: Fault, call: CallId): void {
     const armed = this.#faults.arm(this.#clock.transport, fault);
     this.#reply(call, { type: "armed", fault: { id: armed.id, fault, used: armed.used } });
-    if (fault.kind === "down") for (const n of this.#connections.keys()) this.#cut(n, "reset");
+    if (fault.kind === "down") this.#goDown(armed.id, fault);
     if (fault.cmd !== undefined) return;
     // What strikes a connection as a whole does so now where there is one.
     for (const bot of this.#bots.all()) {
@@ -663,7 +666,20 @@ export class World {
     const armed = this.faults().find(({ id }) => id === fault);
     if (!armed) return this.#refuse(call, 404, `there is no armed fault ${fault}; it may be used up`);
     this.#faults.disarm(fault);
+    this.#comeBack(fault);
     this.#reply(call, { type: "armed", fault: armed });
+  }
+
+  #goDown(id: string, fault: FaultOf<"down">): void {
+    for (const n of this.#connections.keys()) this.#cut(n, "reset");
+    if (fault.how !== "refuse") return;
+    this.#shutBy.add(id);
+    this.#effects.push({ type: "port", open: false });
+    this.#clock.after(lastsMs(fault)!, () => this.#comeBack(id));
+  }
+
+  #comeBack(id: string): void {
+    if (this.#shutBy.delete(id) && this.#shutBy.size === 0) this.#effects.push({ type: "port", open: true });
   }
 
   /** A fault that strikes a connection as a whole. */

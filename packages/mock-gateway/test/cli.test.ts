@@ -110,7 +110,7 @@ test("record writes a new file for its owner alone and ends with 0; vectors read
 
 test("--help and --version print and end with 0", async () => {
   expect(await run(["--help"]).ended).toMatchObject({ code: 0, out: containing("usage: openws-gateway") });
-  expect(await run(["--version"]).ended).toMatchObject({ code: 0, out: matching(/^\d+\.\d+\.\d+\n$/) });
+  expect(await run(["--version"]).ended).toMatchObject({ code: 0, out: matching(/^openws-gateway \d+\.\d+\.\d+\n$/) });
 });
 
 test("wrong usage ends with 2 and one sentence on standard error", async () => {

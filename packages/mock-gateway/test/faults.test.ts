@@ -1,4 +1,5 @@
 import { once } from "node:events";
+import { connect } from "node:net";
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { WebSocket } from "ws";
@@ -189,6 +190,10 @@ const shown: Record<FaultKind, ((spec: string) => void) | "on the wire"> = {
   "clock-jump": (spec) => {
     const { bench, line } = ready(spec);
     expect(bench.world.clock.offsetMs).toBe(3_600_000);
+    bench.arm("clock-jump:ms=-7200000");
+    expect(bench.world.clock.offsetMs).toBe(-3_600_000);
+    bench.say("an hour ago");
+    expect(line.callback.body.text.content).toBe("an hour ago");
     expect(line.ended).toBeUndefined();
   },
   "half-open": (spec) => {
@@ -301,6 +306,49 @@ describe("on real sockets", () => {
     expect((await fetch(`${gateway.apiUrl}/faults`)).status).toBe(200);
     await gateway.removeFault(gateway.faults()[0]!.id);
     (await Client.open(gateway.url)).close();
+  });
+
+  test("down with how=refuse: nobody listens, and later the same port is there again", async () => {
+    await using gateway = await start();
+    const client = await Client.subscribe(gateway.url);
+    const refused = async (): Promise<string | undefined> => {
+      const socket = connect(Number(new URL(gateway.url).port), "127.0.0.1");
+      const { code } = (await once(socket, "error"))[0] as NodeJS.ErrnoException;
+      return code;
+    };
+    const { id } = await gateway.addFault("down:how=refuse,forMs=600000");
+    expect(await client.closed).toBe(1006);
+    expect(await refused()).toBe("ECONNREFUSED");
+    await gateway.removeFault(id);
+    await expect
+      .poll(() =>
+        Client.open(gateway.url).then(
+          (again) => again.close(),
+          () => "not yet",
+        ),
+      )
+      .toBeUndefined();
+    await gateway.addFault("down:how=refuse,forMs=600000");
+    expect(await refused()).toBe("ECONNREFUSED");
+    gateway.reset();
+    await expect
+      .poll(() =>
+        fetch(`${gateway.apiUrl}/bots`).then(
+          ({ status }) => status,
+          () => 0,
+        ),
+      )
+      .toBe(200);
+    await gateway.addFault("down:how=refuse,forMs=100");
+    expect(await refused()).toBe("ECONNREFUSED");
+    await expect
+      .poll(() =>
+        fetch(`${gateway.apiUrl}/bots`).then(
+          ({ status }) => status,
+          () => 0,
+        ),
+      )
+      .toBe(200);
   });
 
   test("split, slow and binary frames arrive whole and in order, with what is behind them", async () => {

@@ -3,9 +3,11 @@
 //
 // The network is cut where a network is cut: by the container's packet filter, which answers nothing and tells nobody.
 import { execFile } from "node:child_process";
+import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { beforeAll, beforeEach, expect, onTestFinished, test } from "vitest";
+import { WebSocket } from "ws";
 import { type Bot, type BotEvent, createBot } from "@openws/connector";
 import { GatewayContainer, type StartedGatewayContainer } from "@openws/mock-gateway/testcontainers";
 import { leftOut } from "../../../../tools/left-out.ts";
@@ -73,6 +75,20 @@ function moved(bot: Bot, to: string): Promise<BotEvent> {
 
 const answer = async (gateway: StartedGatewayContainer, text: string): Promise<string | null> =>
   (await gateway.say(credentials.id, text, { waitMs: 10_000 })).reply;
+
+test("with TLS a client that trusts the container's authority subscribes, and one that does not is refused", async () => {
+  const gateway = await new GatewayContainer(image).withProfile("lenient").withTls().start();
+  onTestFinished(() => gateway.stop());
+  expect(gateway.url).toMatch(/^wss:/);
+  expect(await gateway.call("GET", "/settings")).toMatchObject({ profile: "lenient" });
+  const stranger = new WebSocket(gateway.url);
+  expect(await once(stranger, "error")).toMatchObject([{ message: expect.stringContaining("certificate") as unknown }]);
+  const client = new WebSocket(gateway.url, { ca: gateway.ca });
+  await once(client, "open");
+  client.send('{"cmd":"aibot_subscribe","headers":{"req_id":"1"},"body":{"bot_id":"tls","secret":"any"}}');
+  expect(await gateway.waitForBot("tls")).toMatchObject({ state: "subscribed" });
+  client.terminate();
+});
 
 test("a bot on the host talks through a gateway in a container", async () => {
   const gateway = await boxed();
