@@ -1,0 +1,299 @@
+/**
+ * Which bots a service runs: those of the configuration and those added through the API, which are stored.
+ *
+ * Decides when one begins, what of its line is worth an entry, and what a kick means for the next start. Two instances of
+ * a bot kick each other for as long as both come back, so the library stays away after a kick; but a process that an
+ * orchestrator starts anew knows nothing of it and would wage the war by its restarts. So kicks are stored, and a bot
+ * that was kicked twice within five minutes, in whichever process, is not begun within five minutes of the last: by then
+ * a person has decided, or the orchestrator has given up. One kick alone holds nobody back, since stopping the other
+ * instance and starting this one is what the operator is told to do; with `rejoin` the wait of 30 s that follows a kick is
+ * kept through a restart. `reconnect` is a person's word: it forgets the kicks and begins at once.
+ *
+ * Does not know frames, HTTP or what becomes of messages. Invariant: what is said of a bot (`stateOf`) is true of its line,
+ * or says why there is none.
+ */
+import { UsageError } from "@openws/protocol";
+import { type Bot, type BotEvent, type BotState, rememberedMsgids } from "../bot.ts";
+import type { Clock } from "./clock.ts";
+import type { Note, Source } from "./inbox.ts";
+import { UnknownIdError } from "./ledger.ts";
+import type { EpochMs, Store } from "./store.ts";
+import { type Cipher, type Sealer, botVault } from "./vault.ts";
+
+/** A bot as it is configured, or added. */
+export interface BotConfig {
+  readonly id: string;
+  /** The long-connection secret; or where to look for it. */
+  readonly secret: string | (() => string);
+  readonly name?: string | undefined;
+  /** The gateway; WeCom's own. */
+  readonly url?: string | undefined;
+}
+
+/** Makes the bot of a configuration; `seen` are the msgids that it must not take for new. */
+export type MakeBot = (config: BotConfig & { readonly seen: readonly string[] }) => Bot;
+
+/** A bot of the service. */
+export interface RunBot {
+  readonly id: string;
+  readonly name: string | undefined;
+  readonly url: string | undefined;
+  readonly source: "config" | "api";
+  readonly state: BotState;
+}
+
+/** What bots work with. */
+export interface BotsParts {
+  readonly store: Pick<Store, "commit" | "document" | "documents" | "recentMsgids">;
+  readonly clock: Clock;
+  readonly cipher: Cipher;
+  readonly sealer: Sealer;
+  readonly make: MakeBot;
+  readonly afterKick: "stop" | "rejoin";
+  /** Told of everything that happens to a bot, at once. Must not throw. */
+  readonly heard: (source: Source, event: BotEvent) => void;
+  readonly note: (note: Note) => void;
+  readonly lineMoved: (bot: string, ready: boolean) => void;
+}
+
+/** Two kicks within this are a war, as for the library's connection. */
+const kickWarMs = 5 * 60_000;
+/** How long `rejoin` stays away after a kick. */
+const rejoinMs = 30_000;
+/** Kicks that are remembered of a bot. */
+const keptKicks = 10;
+
+/** A line that died of these was deaf before it was given up. */
+const deafCauses: ReadonlySet<string> = new Set(["ping-timeout", "silence", "not-subscribed"]);
+
+interface Running {
+  readonly config: BotConfig;
+  readonly source: "config" | "api";
+  readonly bot: Bot;
+  readonly kicks: EpochMs[];
+  /** Why it was not begun, or was ended, though nobody asked for that. */
+  held: BotState["reason"] | undefined;
+  cancelStart: (() => void) | undefined;
+}
+
+/** The bots of a service. */
+export class Bots {
+  readonly #parts: BotsParts;
+  readonly #running = new Map<string, Running>();
+  #stopping = false;
+
+  constructor(parts: BotsParts) {
+    this.#parts = parts;
+  }
+
+  /** Makes the bots of the configuration and those that are stored; begins none. A configured one goes before a stored one. */
+  async load(configured: readonly BotConfig[]): Promise<void> {
+    for (const config of configured) await this.#make(config, "config");
+    for (let after: string | undefined; ;) {
+      const page = await this.#parts.store.documents("bot", { after, limit: 200 });
+      for (const { key, value } of page) {
+        if (this.#running.has(key)) continue;
+        const { sealed, name, url } = value as { sealed: string; name?: string; url?: string };
+        await this.#make({ id: key, name, url, secret: await this.#parts.sealer.unseal(sealed) }, "api");
+      }
+      if (page.length < 200) return;
+      after = page.at(-1)?.key;
+    }
+  }
+
+  /** Begins them all. */
+  start(): void {
+    for (const running of this.#running.values()) this.#begin(running);
+  }
+
+  all(): RunBot[] {
+    return [...this.#running.values()].map(viewOf);
+  }
+
+  /** The bot itself. */
+  get(id: string): Bot | undefined {
+    return this.#running.get(id)?.bot;
+  }
+
+  /** What is known of a bot whose messages were stored. */
+  configOf(id: string): BotConfig | undefined {
+    return this.#running.get(id)?.config;
+  }
+
+  /** Adds a bot, stores it and begins it. Rejects with `UsageError` for one that runs already. */
+  async add(config: BotConfig & { readonly secret: string }): Promise<RunBot> {
+    if (this.#running.has(config.id))
+      throw new UsageError(`this service runs the bot ${JSON.stringify(config.id)} already`, { path: "id" });
+    // Made before it is stored: a URL that cannot be is refused here.
+    const running = await this.#make(config, "api");
+    try {
+      await this.#save(config);
+    } catch (error) {
+      this.#running.delete(config.id);
+      throw error;
+    }
+    this.#begin(running);
+    return viewOf(running);
+  }
+
+  /** Changes a bot that was added: it leaves, and joins again as it is now. Rejects with `UsageError` and `UnknownIdError`. */
+  async update(id: string, patch: Partial<Pick<BotConfig, "name" | "url">> & { secret?: string }): Promise<RunBot> {
+    const old = this.#mustBeOurs(id);
+    const config = { ...old.config, ...patch, secret: patch.secret ?? (old.config.secret as string) };
+    await this.#save(config);
+    await this.#end(old);
+    const running = await this.#make(config, "api");
+    this.#begin(running);
+    return viewOf(running);
+  }
+
+  /** Removes a bot that was added. */
+  async remove(id: string): Promise<void> {
+    const old = this.#mustBeOurs(id);
+    await this.#parts.store.commit([{ delete: "document", collection: "bot", key: id }]);
+    await this.#end(old);
+  }
+
+  /** Begins a bot again, whatever kept it away. Throws `UnknownIdError`. */
+  reconnect(id: string): void {
+    const running = this.#mustHave(id);
+    running.kicks.length = 0;
+    this.#saveKicks(running);
+    running.held = undefined;
+    running.cancelStart?.();
+    void running.bot.start();
+  }
+
+  /** Ends them all; open answers have `drainMs`. */
+  async stop(drainMs: number): Promise<void> {
+    this.#stopping = true;
+    await Promise.all(
+      [...this.#running.values()].map(({ bot, cancelStart }) => {
+        cancelStart?.();
+        return bot.stop(drainMs);
+      }),
+    );
+  }
+
+  async #make(config: BotConfig, source: "config" | "api"): Promise<Running> {
+    const { store, cipher, make, heard } = this.#parts;
+    const seen = await store.recentMsgids(config.id, rememberedMsgids);
+    const kicked = (await store.document("counter", kicksKey(config.id)))?.value as { at: EpochMs[] } | undefined;
+    const bot = make({ ...config, seen });
+    const secret = typeof config.secret === "string" ? config.secret : config.secret();
+    const running: Running = {
+      config,
+      source,
+      bot,
+      kicks: [...(kicked?.at ?? [])],
+      held: undefined,
+      cancelStart: undefined,
+    };
+    const from: Source = { id: config.id, vault: botVault(cipher, config.id, secret) };
+    bot.observe((event) => {
+      heard(from, event);
+      if (event.type === "moved") this.#moved(running, event);
+      else if (event.type === "probed" && event.found === "not-subscribed")
+        this.#parts.note({ bot: config.id, kind: "bot.deaf", reason: "a probe found that the line is not subscribed" });
+    });
+    this.#running.set(config.id, running);
+    return running;
+  }
+
+  #begin(running: Running): void {
+    if (this.#stopping) return;
+    const { clock, afterKick } = this.#parts;
+    const now = clock.now();
+    const last = running.kicks.at(-1) ?? -Infinity;
+    if (isWar(running.kicks) && now - last < kickWarMs) {
+      this.#hold(running);
+      return;
+    }
+    const startAt = afterKick === "rejoin" ? last + rejoinMs : now;
+    if (startAt <= now) void running.bot.start();
+    else running.cancelStart = clock.wakeAt(startAt, () => void running.bot.start());
+  }
+
+  #hold(running: Running): void {
+    running.held = {
+      en: "another instance of this bot took the line twice within five minutes; staying away, also through restarts. Stop the other one, then POST /v1/bots/:bot/reconnect",
+      zh: "该机器人的另一个实例在五分钟内两次接管线路；此实例不再重连，重启后亦然。请先停止另一实例，再调用 POST /v1/bots/:bot/reconnect",
+    };
+  }
+
+  #moved(running: Running, { to, why, sentence, detail }: Extract<BotEvent, { type: "moved" }>): void {
+    const { note, lineMoved, clock } = this.#parts;
+    const bot = running.config.id;
+    lineMoved(bot, to === "ready");
+    if (to === "ready") {
+      running.held = undefined;
+      note({ bot, kind: "bot.ready", reason: sentence.en });
+    } else if (to === "refused") {
+      note({ bot, kind: "bot.refused", reason: sentence.en, errcode: detail?.code });
+    } else if (to === "kicked") {
+      running.kicks.push(clock.now());
+      running.kicks.splice(0, running.kicks.length - keptKicks);
+      this.#saveKicks(running);
+      note({ bot, kind: "bot.kicked", reason: sentence.en, body: { kicks: running.kicks.length } });
+      if (!isWar(running.kicks)) return;
+      // The library counts the kicks of this process alone, and would come back.
+      this.#hold(running);
+      queueMicrotask(() => void running.bot.stop(0));
+    } else if (deafCauses.has(why)) {
+      note({ bot, kind: "bot.deaf", reason: sentence.en, errcode: detail?.code });
+    }
+  }
+
+  async #end({ config, bot, cancelStart }: Running): Promise<void> {
+    cancelStart?.();
+    await bot.stop();
+    this.#running.delete(config.id);
+  }
+
+  async #save({ id, name, url, secret }: BotConfig & { readonly secret: string }): Promise<void> {
+    const sealed = await this.#parts.sealer.seal(secret);
+    await this.#parts.store.commit([
+      { put: "document", collection: "bot", document: { key: id, value: { name, url, sealed } } },
+    ]);
+  }
+
+  #saveKicks({ config, kicks }: Running): void {
+    const document = { key: kicksKey(config.id), value: { at: [...kicks] } };
+    // Should it not be stored, this process still knows.
+    this.#parts.store.commit([{ put: "document", collection: "counter", document }]).catch(() => undefined);
+  }
+
+  #mustHave(id: string): Running {
+    const running = this.#running.get(id);
+    if (running === undefined) throw new UnknownIdError("bot", id);
+    return running;
+  }
+
+  #mustBeOurs(id: string): Running {
+    const running = this.#mustHave(id);
+    if (running.source === "api") return running;
+    throw new UsageError(`the bot ${JSON.stringify(id)} comes from the operator's configuration; change it there`, {
+      path: "id",
+    });
+  }
+}
+
+function kicksKey(bot: string): string {
+  return `kicks ${bot}`;
+}
+
+function isWar(kicks: readonly EpochMs[]): boolean {
+  const [before, last] = kicks.slice(-2);
+  return before !== undefined && last !== undefined && last - before < kickWarMs;
+}
+
+function viewOf({ config, source, bot, held }: Running): RunBot {
+  const { state } = bot;
+  return {
+    id: config.id,
+    name: config.name,
+    url: config.url,
+    source,
+    state: held === undefined ? state : { ...state, connection: "kicked", reason: held },
+  };
+}

@@ -1,0 +1,362 @@
+/**
+ * The service: bots, inbox, outbox, webhooks, feed and files joined over one store. Decides who tells whom, in which order
+ * things begin and end, and what is true of the whole. Does not know HTTP (api), nor on which runtime it runs.
+ *
+ * Invariants: what was there before is taken up before the first new thing comes; when it ends, what is under way is
+ * brought to its end in the time that is given, and all else is in the store for the next process.
+ */
+import { type MediaKind, UsageError } from "@openws/protocol";
+import type { BotEvent } from "../bot.ts";
+import type { Uploaded } from "../upload.ts";
+import { type BotConfig, Bots, type MakeBot, type RunBot } from "./bots.ts";
+import type { Clock } from "./clock.ts";
+import { type DeliveryEvent, Dispatcher } from "./delivery.ts";
+import { type FileLink, envelopeOf, stableIdOf } from "./envelope.ts";
+import { Feed } from "./feed.ts";
+import { Inbox, type InboxEvent, type InboxPoint, type Stored } from "./inbox.ts";
+import { Sequence, UnknownIdError, textOf } from "./ledger.ts";
+import { Outbox, type OutboxEvent, type OutboxPoint } from "./outbox.ts";
+import type { Post } from "./post.ts";
+import { signatures } from "./signature.ts";
+import { Spool, type SpoolDisk, type SpoolEvent, type SpooledFile } from "./spool.ts";
+import { type Delivery, type Entry, type Store, StoreError, type StoreTrouble } from "./store.ts";
+import { Triggers } from "./triggers.ts";
+import { type Cipher, botVault, storeSealer } from "./vault.ts";
+import { type WebhookInput, Webhooks } from "./webhooks.ts";
+
+/** What is told of a service: for the log, and for whoever counts. */
+export type ServiceEvent =
+  | { readonly of: "bot"; readonly bot: string; readonly event: BotEvent }
+  /** A message or event that came, or what happened to a bot, is stored. */
+  | { readonly of: "stored"; readonly entry: Entry; readonly afterMs: number }
+  | { readonly of: "inbox"; readonly event: InboxEvent }
+  | { readonly of: "outbox"; readonly event: OutboxEvent }
+  | { readonly of: "delivery"; readonly event: DeliveryEvent }
+  | { readonly of: "spool"; readonly event: SpoolEvent }
+  /** Something that nobody waits for failed. */
+  | {
+      readonly of: "service";
+      readonly event: { readonly type: "failed"; readonly what: string; readonly why: string };
+    };
+
+/** Where a test may end the process. */
+export type Point = InboxPoint | OutboxPoint | "during-delivery";
+
+/** What a service is made of. Durations in milliseconds. */
+export interface ServiceOptions {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly cipher: Cipher;
+  /** The store's own key, 32 bytes: what is stored of secrets is sealed under it. */
+  readonly storeKey: Uint8Array;
+  readonly makeBot: MakeBot;
+  readonly bots: readonly BotConfig[];
+  readonly post: Post;
+  /** The webhook of the operator's configuration. */
+  readonly webhook?: WebhookInput | undefined;
+  /** Whether webhooks that were made through the API may lead to private addresses; false. */
+  readonly allowPrivate?: boolean | undefined;
+  /** Rules, as an operator writes them. */
+  readonly triggers?: unknown;
+  /** What another instance's kick means; `stop`. */
+  readonly afterKick?: "stop" | "rejoin" | undefined;
+  readonly replyTtlMs?: number | undefined;
+  readonly pushTtlMs?: number | undefined;
+  readonly resendUnknown?: boolean | undefined;
+  /** How old entries may get; 2,592,000,000: 30 days. */
+  readonly retentionMs?: number | undefined;
+  /** How large the store may get; 10 GiB. */
+  readonly maxStoreBytes?: number | undefined;
+  /** Where files that come in are kept; without it they are not fetched. */
+  readonly media?: { readonly disk: SpoolDisk; readonly keepMs?: number | undefined } | undefined;
+  /** Where this service's API can be reached, for the addresses of files. */
+  readonly baseUrl: () => string;
+  /** Must not throw. */
+  readonly tell: (event: ServiceEvent) => void;
+  readonly probe?: ((point: Point) => void) | undefined;
+}
+
+/** How often the store and the files are looked through for what is too old. */
+const sweepMs = 10 * 60_000;
+/** Entries that are removed in one go, so that commits come between. */
+const sweepBatch = 500;
+
+/** Makes a service over what its store holds. Rejects with `UsageError` for a configuration that cannot be, and `StoreError`. */
+export async function createService(options: ServiceOptions): Promise<Service> {
+  const service = new Service(options, new Sequence(await options.store.nextSeq()));
+  await service.load();
+  return service;
+}
+
+/** A service. Made by {@link createService}; begins with `start`. */
+export class Service {
+  readonly clock: Clock;
+  readonly store: Store;
+  readonly feed: Feed;
+  readonly webhooks: Webhooks;
+  readonly dispatcher: Dispatcher;
+  readonly outbox: Outbox;
+  readonly inbox: Inbox;
+  readonly spool: Spool | undefined;
+  readonly #options: ServiceOptions;
+  readonly #bots: Bots;
+  #cancelSweep: (() => void) | undefined;
+
+  constructor(options: ServiceOptions, sequence: Sequence) {
+    const { store, clock, cipher, storeKey, tell, probe, media, makeBot, post } = options;
+    this.#options = options;
+    this.store = store;
+    this.clock = clock;
+    const sealer = storeSealer(cipher, storeKey);
+    this.feed = new Feed(store, clock);
+    this.webhooks = new Webhooks({ store, clock, sealer });
+    this.inbox = new Inbox({
+      store,
+      clock,
+      sequence,
+      routing: this.webhooks,
+      triggers: options.triggers === undefined ? undefined : new Triggers(options.triggers),
+      stored: (stored) => this.#came(stored),
+      tell: (event) => tell({ of: "inbox", event }),
+      probe,
+    });
+    this.outbox = new Outbox({
+      store,
+      clock,
+      sequence,
+      bot: (id) => this.#bots.get(id),
+      routing: this.webhooks,
+      stored: (entry, deliveries) => this.#went(entry, deliveries),
+      tell: (event) => tell({ of: "outbox", event }),
+      replyTtlMs: options.replyTtlMs,
+      pushTtlMs: options.pushTtlMs,
+      resendUnknown: options.resendUnknown,
+      probe,
+    });
+    this.dispatcher = new Dispatcher({
+      store,
+      clock,
+      post,
+      webhooks: this.webhooks,
+      request: async (webhook, entry) => {
+        const text = this.textOf(entry);
+        const body = JSON.stringify(envelopeOf(entry, { text, files: await this.filesOf(entry) }));
+        const id = stableIdOf(entry);
+        const signed = await signatures(webhook.secrets, { id, timestamp: Math.floor(clock.now() / 1000), body });
+        const traced = entry.traceparent === undefined ? {} : { traceparent: entry.traceparent };
+        return { headers: { "content-type": "application/json", ...traced, ...signed }, body };
+      },
+      replies: this.outbox,
+      allowPrivate: options.allowPrivate ?? false,
+      tell: (event) => this.#delivered(event),
+      probe,
+    });
+    const signingKey = cipher.key(storeKey, "openws files");
+    this.spool =
+      media &&
+      new Spool({
+        store,
+        clock,
+        disk: media.disk,
+        keepMs: media.keepMs,
+        baseUrl: options.baseUrl,
+        sign: (name) => sign(signingKey, name),
+        tell: (event) => tell({ of: "spool", event }),
+      });
+    this.#bots = new Bots({
+      store,
+      clock,
+      cipher,
+      sealer,
+      make: makeBot,
+      afterKick: options.afterKick ?? "stop",
+      heard: (source, event) => {
+        // First of all to the disk.
+        if (event.type === "message") this.inbox.message(source, event.message);
+        else if (event.type === "happened") this.inbox.event(source, event.event);
+        tell({ of: "bot", bot: source.id, event });
+      },
+      note: (note) => this.inbox.note(note),
+      lineMoved: (bot, ready) => this.outbox.lineMoved(bot, ready),
+    });
+  }
+
+  /** Takes up what is stored. */
+  async load(): Promise<void> {
+    await this.#checkKey();
+    await this.webhooks.load(this.#options.webhook);
+    await this.#bots.load(this.#options.bots);
+    await this.outbox.start();
+    await this.dispatcher.start();
+  }
+
+  /** Begins the bots, and the housekeeping. */
+  start(): void {
+    this.#bots.start();
+    this.#sweepLater();
+  }
+
+  bots(): RunBot[] {
+    return this.#bots.all();
+  }
+
+  /** Adds a bot, and keeps it through restarts. */
+  addBot(bot: { id: string; secret: string; name?: string; url?: string }): Promise<RunBot> {
+    return this.#bots.add(bot);
+  }
+
+  updateBot(id: string, patch: { secret?: string; name?: string; url?: string }): Promise<RunBot> {
+    return this.#bots.update(id, patch);
+  }
+
+  /** Removes a bot that was added; what waited to be sent by it fails. */
+  async removeBot(id: string): Promise<void> {
+    await this.#bots.remove(id);
+    await this.outbox.forget(id);
+  }
+
+  /** Begins a bot again, whatever kept it away. */
+  reconnect(id: string): void {
+    this.#bots.reconnect(id);
+  }
+
+  /** Uploads a file for a media_id. Rejects with `UnknownIdError` and `FileError`. */
+  async upload(
+    id: string,
+    bytes: ReadableStream<Uint8Array>,
+    { filename, kind }: { filename: string; kind?: MediaKind },
+  ): Promise<Uploaded> {
+    const bot = this.#bots.get(id);
+    if (bot === undefined) throw new UnknownIdError("bot", id);
+    return bot.upload(bytes, { filename, ...(kind !== undefined && { kind }) });
+  }
+
+  /** Whether messages get through: at least one bot is subscribed, and what comes can be stored. */
+  state(): { readonly ready: boolean; readonly store: "ok" | StoreTrouble; readonly bots: readonly RunBot[] } {
+    const bots = this.bots();
+    const { trouble } = this.inbox;
+    const ready = trouble === undefined && bots.some(({ state }) => state.subscribed);
+    return { ready, store: trouble ?? "ok", bots };
+  }
+
+  /** An entry as a person would read it aloud. */
+  textOf(entry: Entry): string {
+    return textOf(entry, this.#bots.configOf(entry.bot)?.name);
+  }
+
+  /** The files of an entry, as far as they were fetched. */
+  async filesOf(entry: Entry): Promise<readonly FileLink[]> {
+    return this.spool === undefined || entry.direction !== "in" ? [] : this.spool.filesOf(entry);
+  }
+
+  /** A file under its signed name. */
+  async file(id: string, sig: string): Promise<SpooledFile | undefined> {
+    return this.spool?.file(id, sig);
+  }
+
+  /** The body of an entry as it came, with its keys and addresses; undefined where the bot's secret is another one by now. */
+  wholeBodyOf({ bot, body, sealed }: Entry): unknown {
+    if (sealed === undefined) return body;
+    const secret = this.#bots.configOf(bot)?.secret;
+    if (secret === undefined) return undefined;
+    return botVault(this.#options.cipher, bot, typeof secret === "string" ? secret : secret()).open(body, sealed);
+  }
+
+  /**
+   * Ends the service within `drainMs`: deliveries under way have half of it, open bubbles and messages under way most of
+   * the rest, then the lines are closed. What is not at its end by then is in the store. Closes the store.
+   */
+  async stop(drainMs: number): Promise<void> {
+    const { clock } = this;
+    const until = clock.now() + drainMs;
+    this.#cancelSweep?.();
+    await this.#atMost(until - drainMs / 2, this.dispatcher.drain());
+    await this.#atMost(until - drainMs / 8, this.outbox.drain());
+    await this.#atMost(until, this.#bots.stop(Math.max(1, until - clock.now())));
+    // A store that refuses does not hold the process for ever.
+    await this.#atMost(Math.max(until, clock.now() + 200), this.inbox.idle());
+    await this.store.close();
+  }
+
+  #came(stored: readonly Stored[]): void {
+    const now = this.clock.now();
+    for (const { entry, deliveries, replies, files } of stored) {
+      if (entry.direction === "in") this.outbox.came(entry);
+      this.spool?.fetch(entry.seq, files);
+      if (deliveries.length > 0) this.dispatcher.wake(entry, deliveries);
+      for (const reply of replies) this.#unattended("a trigger's reply", this.outbox.reply(entry.seq, reply));
+      this.#options.tell({ of: "stored", entry, afterMs: now - entry.at });
+    }
+    this.feed.stored(stored.map(({ entry }) => entry));
+  }
+
+  #went(entry: Entry, deliveries: readonly Delivery[]): void {
+    if (deliveries.length > 0) this.dispatcher.wake(entry, deliveries);
+    this.feed.stored([entry]);
+  }
+
+  #delivered(event: DeliveryEvent): void {
+    this.#options.tell({ of: "delivery", event });
+    // A webhook that wants to hear of dead deliveries and takes none would hear of that for ever.
+    if (event.type !== "dead" || event.entry.kind === "delivery.dead") return;
+    const { id, webhook, seq } = event.delivery;
+    const body = { delivery: id, webhook, message: `msg_${seq}` };
+    this.inbox.note({ bot: event.entry.bot, kind: "delivery.dead", reason: event.why, body });
+  }
+
+  /** A key that is not the one of before would open nothing, and say so piece by piece; so it is asked at the start. */
+  async #checkKey(): Promise<void> {
+    const { store } = this;
+    const sealer = storeSealer(this.#options.cipher, this.#options.storeKey);
+    const stored = (await store.document("meta", "key"))?.value as { sealed: string } | undefined;
+    if (stored === undefined) {
+      const value = { sealed: await sealer.seal("openws") };
+      await store.commit([{ put: "document", collection: "meta", document: { key: "key", value } }]);
+      return;
+    }
+    await sealer.unseal(stored.sealed).catch(() => {
+      throw new UsageError(
+        "the store's key is not the one that its secrets were sealed under: put the database's .key file back, or set OPENWS_STORE_KEY to what it was",
+        { path: "OPENWS_STORE_KEY" },
+      );
+    });
+  }
+
+  #sweepLater(): void {
+    this.#cancelSweep = this.clock.wakeAt(this.clock.now() + sweepMs, () => {
+      this.#unattended("removing what is too old", this.#sweep());
+      this.#sweepLater();
+    });
+  }
+
+  async #sweep(): Promise<void> {
+    const { retentionMs = 30 * 24 * 3_600_000, maxStoreBytes = 10 * 1024 ** 3 } = this.#options;
+    const now = this.clock.now();
+    const retention = { now, before: now - retentionMs, maxBytes: maxStoreBytes };
+    while ((await this.store.purge(retention, sweepBatch)) > 0);
+    await this.spool?.sweep();
+  }
+
+  #unattended(what: string, promise: Promise<unknown>): void {
+    promise.catch((error: unknown) => {
+      if (error instanceof StoreError && error.trouble === "closed") return;
+      const why = error instanceof Error ? error.message : String(error);
+      this.#options.tell({ of: "service", event: { type: "failed", what, why } });
+    });
+  }
+
+  async #atMost(until: number, promise: Promise<unknown>): Promise<void> {
+    const late = Promise.withResolvers<undefined>();
+    const cancel = this.clock.wakeAt(until, () => late.resolve(undefined));
+    await Promise.race([promise, late.promise]);
+    cancel();
+  }
+}
+
+/** HMAC-SHA256 in hex: whoever has the address has the file, and nobody can make up another. */
+async function sign(key: Uint8Array, name: string): Promise<string> {
+  const bytes = new Uint8Array(key);
+  const imported = await crypto.subtle.importKey("raw", bytes, { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
+  const mac = new Uint8Array(await crypto.subtle.sign("HMAC", imported, new TextEncoder().encode(name)));
+  return Array.from(mac, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}

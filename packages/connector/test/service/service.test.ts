@@ -1,0 +1,316 @@
+/** The parts of the service joined: what comes in goes to its webhooks, is answered, survives restarts and leaves an account. */
+import { describe, expect, it } from "vitest";
+import { createBot } from "../../src/bot.ts";
+import type { BotConfig } from "../../src/service/bots.ts";
+import { type Service, type ServiceEvent, type ServiceOptions, createService } from "../../src/service/service.ts";
+import { nodeCipher } from "../../src/service/store.cipher.ts";
+import { type FakeSocket, VirtualRuntime, callback, happening } from "../virtual.ts";
+import { type ManualClock, manualClock } from "./clock.ts";
+import { TestStore } from "./stores.ts";
+
+interface Rig {
+  readonly service: Service;
+  readonly store: TestStore;
+  readonly clock: ManualClock;
+  /** The runtime of each bot that was made, by its id, newest last. */
+  readonly lines: (id?: string) => VirtualRuntime[];
+  readonly socket: () => FakeSocket;
+  readonly events: ServiceEvent[];
+  /** Bodies of the requests to webhooks. */
+  readonly posted: {
+    readonly url: string;
+    readonly headers: Readonly<Record<string, string>>;
+    readonly body: string;
+  }[];
+  answer: { status: number; body?: string };
+}
+
+const config: BotConfig = { id: "bot", secret: "s3cret-of-bot", name: "Bot" };
+const webhook = {
+  url: "https://receiver.example/hook",
+  secret: "whsec_c2VjcmV0IHNlY3JldCBzZWNyZXQ=",
+  operational: ["*"],
+};
+
+async function begin(
+  store = new TestStore(),
+  clock = manualClock(),
+  options: Partial<ServiceOptions> = {},
+): Promise<Rig> {
+  const runtimes: { id: string; runtime: VirtualRuntime }[] = [];
+  const events: ServiceEvent[] = [];
+  const rig = { answer: { status: 200 } as Rig["answer"], posted: [] as Rig["posted"] };
+  const service = await createService({
+    store,
+    clock,
+    cipher: nodeCipher,
+    storeKey: new Uint8Array(32).fill(7),
+    makeBot: ({ id, secret, seen, url }) => {
+      const runtime = new VirtualRuntime();
+      // Every line is accepted, and every frame acked.
+      runtime.onDial = (socket) => {
+        socket.acknowledge();
+        queueMicrotask(() => socket.open());
+      };
+      runtimes.push({ id, runtime });
+      return createBot({ botId: id, secret, seen, runtime, url });
+    },
+    bots: [config],
+    post: async (request) => {
+      rig.posted.push(request);
+      const { status, body = "" } = rig.answer;
+      const bytes = new TextEncoder().encode(body);
+      return {
+        status,
+        header: (name) => (name === "content-type" && body !== "" ? "application/json" : undefined),
+        body: (async function* () {
+          yield await Promise.resolve(bytes);
+        })(),
+        discard: () => undefined,
+      };
+    },
+    webhook,
+    baseUrl: () => "http://127.0.0.1:8910",
+    tell: (event) => events.push(event),
+    ...options,
+  });
+  service.start();
+  await clock.settle();
+  const lines = (id = "bot"): VirtualRuntime[] => runtimes.flatMap((each) => (each.id === id ? [each.runtime] : []));
+  return Object.assign(rig, { service, store, clock, events, lines, socket: () => lines().at(-1)!.socket });
+}
+
+const kinds = (rig: Rig): string[] =>
+  rig.posted.map(({ body }) => {
+    const { raw } = JSON.parse(body) as { raw: { type: string; subject: string } };
+    return raw.subject.split(".").at(-1)!;
+  });
+
+describe("a service", () => {
+  it("stores what comes, delivers it, and sends what the receiver answers", async () => {
+    const rig = await begin();
+    rig.answer.body = JSON.stringify({ reply: { markdown: "inline" } });
+    rig.socket().receive(callback("hello", { msgid: "m1" }));
+    await rig.clock.settle();
+    const entry = (await rig.store.entryByMsgid("bot", "m1"))!;
+    expect(entry.state).toBe("delivered");
+    const request = rig.posted.find(({ body }) => body.includes("hello"))!;
+    expect(JSON.parse(request.body)).toMatchObject({ key: "bot", msgId: "m1", msgType: 1, content: "hello" });
+    expect(request.headers["webhook-signature"]).toMatch(/^v1,/);
+    expect(request.headers["traceparent"]).toBe(entry.traceparent);
+    expect(rig.socket().of("aibot_respond_msg")[0]?.body.stream?.content).toBe("inline");
+    const [answer] = await rig.store.entries({ replyTo: entry.seq, limit: 5 });
+    expect(answer).toMatchObject({ direction: "out", state: "acked" });
+  });
+
+  it("takes a callback that it stored before its restart for a duplicate", async () => {
+    const first = await begin();
+    first.socket().receive(callback("hello", { msgid: "m1" }));
+    await first.clock.settle();
+    const second = await begin(first.store, first.clock);
+    second.socket().receive(callback("hello", { msgid: "m1" }));
+    second.socket().receive(callback("other", { msgid: "m2" }));
+    await second.clock.settle();
+    const entries = await second.store.entries({ directions: ["in"], limit: 10 });
+    expect(entries.map(({ msgid }) => msgid)).toEqual(["m1", "m2"]);
+  });
+
+  it("delivers after a restart what nobody took before", async () => {
+    const first = await begin();
+    first.answer.status = 500;
+    first.socket().receive(callback("hello", { msgid: "m1" }));
+    await first.clock.settle();
+    expect((await first.store.entryByMsgid("bot", "m1"))?.state).toBe("received");
+    const second = await begin(first.store, first.clock);
+    await second.clock.advance(60_000);
+    expect((await second.store.entryByMsgid("bot", "m1"))?.state).toBe("delivered");
+  });
+
+  it("says what happens to its bots, and what became of deliveries that were given up", async () => {
+    const rig = await begin(undefined, undefined, { webhook: { ...webhook, retryCount: 0 } });
+    rig.answer.status = 400;
+    rig.socket().receive(callback("hello"));
+    await rig.clock.settle();
+    rig.answer.status = 200;
+    rig.socket().receive(happening("disconnected_event"));
+    await rig.clock.settle();
+    expect(kinds(rig)).toEqual(expect.arrayContaining(["ready", "text", "dead", "kicked"]));
+    const notes = await rig.store.entries({ directions: ["bot"], limit: 10 });
+    expect(notes.map(({ kind }) => kind)).toEqual(["bot.ready", "delivery.dead", "bot.kicked"]);
+    expect(notes[1]?.body).toMatchObject({ webhook: "wh_config", message: expect.stringMatching(/^msg_/) as string });
+  });
+
+  it("answers by its triggers, tags and routes", async () => {
+    const triggers: unknown = JSON.parse(
+      `[{ "name": "urgent", "when": { "keywords": "urgent" },
+          "then": { "tag": "urgent", "reply": { "markdown": "on it" }, "route": "nobody" } }]`,
+    );
+    const rig = await begin(undefined, undefined, { triggers });
+    rig.socket().receive(callback("this is URGENT", { msgid: "m1" }));
+    await rig.clock.settle();
+    expect(await rig.store.entryByMsgid("bot", "m1")).toMatchObject({ tags: ["urgent"], state: "unrouted" });
+    expect(rig.socket().of("aibot_respond_msg")[0]?.body.stream?.content).toBe("on it");
+  });
+
+  it("is not ready while the store refuses, holds what comes, and is again when it is stored", async () => {
+    const rig = await begin();
+    expect(rig.service.state()).toMatchObject({ ready: true, store: "ok" });
+    rig.store.trouble = "full";
+    rig.socket().receive(callback("hello", { msgid: "m1" }));
+    await rig.clock.settle();
+    expect(rig.service.state()).toMatchObject({ ready: false, store: "full" });
+    expect(rig.posted.some(({ body }) => body.includes("hello"))).toBe(false);
+    rig.store.trouble = undefined;
+    await rig.clock.advance(5_000);
+    expect(rig.service.state()).toMatchObject({ ready: true, store: "ok" });
+    expect(rig.posted.some(({ body }) => body.includes("hello"))).toBe(true);
+  });
+
+  it("is not ready without a line, and says why", async () => {
+    const rig = await begin();
+    rig.socket().receive(happening("disconnected_event"));
+    await rig.clock.settle();
+    const { ready, bots } = rig.service.state();
+    expect(ready).toBe(false);
+    expect(bots[0]?.state).toMatchObject({ connection: "kicked", subscribed: false, receiving: "no" });
+  });
+
+  it("keeps secrets off the disk, and opens them for who may", async () => {
+    const rig = await begin();
+    await rig.service.addBot({ id: "second", secret: "SECRET-of-second" });
+    await rig.service.webhooks.create({ url: "https://a.example", secret: "SECRET-of-webhook" });
+    const image = { url: "https://cos.example/f?sign=SECRET", aeskey: "SECRETKEY" };
+    rig
+      .socket()
+      .receive(callback("", { msgid: "m1", msgtype: "image", image, response_url: "https://SECRET.example" }));
+    await rig.clock.settle();
+    const records = JSON.stringify(rig.store.commits, (_, value: unknown) =>
+      value instanceof Uint8Array ? Buffer.from(value).toString("latin1") : value,
+    );
+    expect(records).not.toContain("SECRET");
+    expect(records).not.toContain("s3cret-of-bot");
+    expect(JSON.stringify(rig.posted)).not.toContain("SECRET");
+    const entry = (await rig.store.entryByMsgid("bot", "m1"))!;
+    expect(rig.service.wholeBodyOf(entry)).toMatchObject({ image });
+  });
+
+  it("refuses a key that is not the one of before", async () => {
+    const { store, clock } = await begin();
+    await expect(begin(store, clock, { storeKey: new Uint8Array(32) })).rejects.toThrow(
+      /put the database's .key file back/,
+    );
+  });
+
+  it("removes what is too old", async () => {
+    const rig = await begin(undefined, undefined, { retentionMs: 3_600_000 });
+    rig.socket().receive(callback("hello", { msgid: "m1" }));
+    await rig.clock.advance(2 * 3_600_000);
+    expect(await rig.store.entryByMsgid("bot", "m1")).toBeUndefined();
+  });
+
+  it("ends within its time: open bubbles visibly, its line politely, the rest in the store", async () => {
+    const rig = await begin();
+    rig.socket().receive(callback("hello", { msgid: "m1" }));
+    await rig.clock.settle();
+    const { seq } = (await rig.store.entryByMsgid("bot", "m1"))!;
+    const stream = await rig.service.outbox.stream(seq);
+    await stream.append("half");
+    const stopping = rig.service.stop(4_500);
+    await rig.clock.settle();
+    await stopping;
+    expect(rig.socket().of("aibot_respond_msg").at(-1)?.body.stream).toMatchObject({ finish: true });
+    expect(rig.socket().dropped).toBe("politely");
+  });
+});
+
+describe("bots that are added", () => {
+  it("begin, stay through restarts, change and leave", async () => {
+    const rig = await begin();
+    await rig.service.addBot({ id: "second", secret: "x", name: "Two" });
+    await rig.clock.settle();
+    expect(rig.service.bots().map(({ id, source, state }) => [id, source, state.subscribed])).toEqual([
+      ["bot", "config", true],
+      ["second", "api", true],
+    ]);
+    await expect(rig.service.addBot({ id: "second", secret: "x" })).rejects.toThrow(/already/);
+    const again = await begin(rig.store, rig.clock);
+    expect(again.service.bots().map(({ id, name }) => [id, name])).toEqual([
+      ["bot", "Bot"],
+      ["second", "Two"],
+    ]);
+    await again.service.updateBot("second", { secret: "y" });
+    await again.clock.settle();
+    const subscribes = again.lines("second").map((runtime) => runtime.socket.of("aibot_subscribe")[0]?.body["secret"]);
+    expect(subscribes).toEqual(["x", "y"]);
+    await expect(again.service.updateBot("bot", { name: "z" })).rejects.toThrow(/operator's configuration/);
+    await expect(again.service.removeBot("bot")).rejects.toThrow(/operator's configuration/);
+    await expect(again.service.removeBot("third")).rejects.toThrow(/no bot/);
+    await again.service.removeBot("second");
+    expect((await begin(rig.store, rig.clock)).service.bots().length).toBe(1);
+  });
+
+  it("are not stored where they cannot be", async () => {
+    const rig = await begin();
+    await expect(rig.service.addBot({ id: "second", secret: "x", url: "http://no" })).rejects.toThrow(/WebSocket/);
+    rig.store.trouble = "full";
+    await expect(rig.service.addBot({ id: "second", secret: "x" })).rejects.toThrow(/refuses/);
+    expect(rig.service.bots().length).toBe(1);
+  });
+});
+
+describe("kicks", () => {
+  const kick = async (rig: Rig): Promise<void> => {
+    rig.socket().receive(happening("disconnected_event"));
+    await rig.clock.settle();
+  };
+  const dials = (rig: Rig): number => rig.lines().reduce((sum, { sockets }) => sum + sockets.length, 0);
+
+  it("hold nobody back at a restart when there was one", async () => {
+    const first = await begin();
+    await kick(first);
+    const second = await begin(first.store, first.clock);
+    expect(second.service.state().ready).toBe(true);
+  });
+
+  it("hold the next process back when there were two within five minutes, and say what to do", async () => {
+    const first = await begin();
+    await kick(first);
+    const second = await begin(first.store, first.clock);
+    await second.clock.advance(120_000);
+    await kick(second);
+    const third = await begin(first.store, first.clock);
+    expect(dials(third)).toBe(0);
+    expect(third.service.bots()[0]?.state).toMatchObject({
+      connection: "kicked",
+      reason: { en: expect.stringMatching(/reconnect/) as string },
+    });
+    third.service.reconnect("bot");
+    await third.clock.settle();
+    expect(third.service.state().ready).toBe(true);
+    expect(third.service.bots()[0]?.state.connection).toBe("ready");
+    const fourth = await begin(first.store, first.clock);
+    expect(fourth.service.state().ready).toBe(true);
+  });
+
+  it("are forgotten five minutes after the last", async () => {
+    const first = await begin();
+    await kick(first);
+    const second = await begin(first.store, first.clock);
+    await kick(second);
+    await second.clock.advance(300_000);
+    expect((await begin(first.store, first.clock)).service.state().ready).toBe(true);
+  });
+
+  it("keep the wait of a bot that comes back, and end it for good at the second, through a restart", async () => {
+    const first = await begin(undefined, undefined, { afterKick: "rejoin" });
+    await kick(first);
+    const second = await begin(first.store, first.clock, { afterKick: "rejoin" });
+    expect(dials(second)).toBe(0);
+    await second.clock.advance(30_000);
+    expect(second.service.state().ready).toBe(true);
+    await kick(second);
+    await second.lines()[0]!.advance(600_000);
+    expect(dials(second)).toBe(1);
+    expect(second.service.bots()[0]?.state.reason.en).toMatch(/twice within five minutes/);
+  });
+});
