@@ -6,12 +6,10 @@
  * Exit codes: 0 done or ended by a signal, 1 failed, 2 used wrongly.
  */
 import { readFileSync } from "node:fs";
-import { OpenwsError, UsageError } from "@openws/protocol";
-import { type Command, languageOf, readArgs, said } from "./cli/command.ts";
+import { UsageError } from "@openws/protocol";
+import { type Command, failureOf, name as program, readArgs } from "./cli/command.ts";
 import { type Flags, type SettingName, misspelt, readConfig, settings } from "./config.ts";
 import { MistakeError } from "./mistake.ts";
-
-const program = "openws-connector";
 
 /** The sub-commands besides `serve`; each is loaded when it is called, so that none costs the others their start. */
 const commands: Readonly<Partial<Record<string, Command>>> = {
@@ -102,12 +100,9 @@ main(process.argv.slice(2)).then(
     if (code !== undefined) process.exitCode = code;
   },
   (error: unknown) => {
-    // A port in use is the user's to change, as a flag is.
-    const used = error instanceof UsageError || (error instanceof OpenwsError && error.code === "listen");
-    const sentence = said(error, languageOf(process.env));
     const [command = ""] = process.argv.slice(2);
-    const help = command in commands ? `${program} ${command} --help` : `${program} --help`;
-    print(process.stderr, `${program}: ${sentence}\n${used ? `Try: ${help}\n` : ""}`);
-    process.exit(used ? 2 : 1);
+    const { code, text } = failureOf(error, process.env, command in commands ? `${program} ${command}` : program);
+    print(process.stderr, text);
+    process.exit(code);
   },
 );

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, test } from "vitest";
 import { type Gateway, startGateway } from "@openws/mock-gateway";
-import { run } from "./process.ts";
+import { command } from "./command.ts";
 
 const secret = "s3cret-s3cret";
 const folder = mkdtempSync(join(tmpdir(), "openws-test-"));
@@ -158,8 +158,8 @@ const cases: readonly Case[] = [
     what: "a file that is empty",
     args: ["--file", file("empty.bin", 0)],
     code: 1,
-    en: /empty\.bin was not uploaded: it has fewer than 5 bytes/,
-    zh: /empty\.bin 未能上传：文件小于 5 字节/,
+    en: /empty\.bin has 0 bytes, WeCom takes no file of fewer than 5; is it the right one/,
+    zh: /empty\.bin 只有 0 字节，企业微信不接受小于 5 字节的文件，请检查/,
   },
   {
     what: "a folder for a file",
@@ -211,7 +211,7 @@ describe.concurrent.each(["en", "zh"] as const)("in %s", (language) => {
         };
         const allowed = each.mayKick === false ? [] : ["--allow-kick"];
         const args = ["send", "--to", "user:lily", ...(each.args ?? ["hi"]), ...allowed];
-        const { code, stdout, stderr } = await run(args, env);
+        const { code, stdout, stderr } = await command(args, env);
         expected({ code, stdout }).toEqual({ code: each.code, stdout: "" });
         expected(stderr).toMatch(each[language]);
         const lines = stderr.trimEnd().split("\n");

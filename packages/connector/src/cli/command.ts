@@ -5,10 +5,13 @@
  * come about, 2 used wrongly.
  */
 import { type ParseArgsConfig, parseArgs } from "node:util";
-import { OpenwsError } from "@openws/protocol";
+import { OpenwsError, UsageError } from "@openws/protocol";
 import type { Sentence } from "../causes.ts";
 import type { Environment } from "../config.ts";
 import { MistakeError } from "../mistake.ts";
+
+/** What the program is called. */
+export const name = "openws-connector";
 
 /** A sub-command. Resolves with the exit code; rejects with an `OpenwsError` for what is to be said in one sentence. */
 export type Command = (args: readonly string[], env: Environment) => Promise<number>;
@@ -30,10 +33,13 @@ export function languageOf(env: Environment): keyof Sentence {
   return /^zh\b|^zh_/i.test(locale ?? "") ? "zh" : "en";
 }
 
-/** An error's sentence in a language; errors that know one only are said in that. */
-export function said(error: unknown, language: keyof Sentence): string {
-  const sentence = (error as { sentence?: Sentence } | undefined)?.sentence;
-  return sentence?.[language] ?? (error instanceof Error ? error.message : String(error));
+/** How a command that threw ends: its exit code, and what people read. `program` is what `--help` is to be tried of. */
+export function failureOf(error: unknown, env: Environment, program: string): { code: 1 | 2; text: string } {
+  // A port in use is the user's to change, as a flag is.
+  const used = error instanceof UsageError || (error instanceof OpenwsError && error.code === "listen");
+  const sentence = (error as { sentence?: Sentence } | undefined)?.sentence?.[languageOf(env)];
+  const text = sentence ?? (error instanceof Error ? error.message : String(error));
+  return { code: used ? 2 : 1, text: `${name}: ${text}\n${used ? `Try: ${program} --help\n` : ""}` };
 }
 
 /** `parseArgs`, whose complaint is one sentence. */

@@ -15,6 +15,7 @@ import { type Environment, type SettingName, defaultUrl, gatewayUrl, readConfig,
 import { proxyFor } from "../runtime.proxy.ts";
 import { troubleOf } from "../trouble.ts";
 import { type Command, languageOf, print, readArgs } from "./command.ts";
+import { type Subscribing, withLine } from "./line.ts";
 
 const help = `usage: openws-connector doctor [options]
 
@@ -101,7 +102,7 @@ export const doctor: Command = async (args, env) => {
               zh: "未尝试：订阅会把正在运行的实例踢下线；如需尝试请加 --allow-kick",
             },
           }
-        : await subscribe({ ...config, url }),
+        : await subscribe({ ...config, url, env }),
     );
   const ok = steps.every(({ result }) => result !== "failed");
   if (values.json === true) print(JSON.stringify({ ok, url, steps }));
@@ -281,24 +282,10 @@ function upgrade(socket: Socket, url: URL): Promise<true> {
   });
 }
 
-async function subscribe({
-  botId,
-  secret,
-  url,
-}: {
-  readonly botId: string;
-  readonly secret: string;
-  readonly url: string;
-}): Promise<Step> {
-  const { createBot } = await import("../index.ts");
-  const bot = createBot({ botId, secret, url });
+async function subscribe({ botId, secret, url, env }: Subscribing): Promise<Step> {
   const at = performance.now();
-  try {
-    const { subscribed, reason } = await Promise.race([bot.start(), pause(30_000).then(() => bot.state)]);
-    return { step: "subscribe", result: subscribed ? "ok" : "failed", ms: performance.now() - at, found: reason };
-  } finally {
-    await bot.stop(0);
-  }
+  const { subscribed, reason } = await withLine({ botId, secret, url, env }, (bot) => Promise.resolve(bot.state));
+  return { step: "subscribe", result: subscribed ? "ok" : "failed", ms: performance.now() - at, found: reason };
 }
 
 async function within<Value>(ms: number, work: Promise<Value>): Promise<Value> {

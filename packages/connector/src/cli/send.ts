@@ -6,17 +6,17 @@
  */
 import { readFileSync } from "node:fs";
 import { basename } from "node:path";
-import { setTimeout as pause } from "node:timers/promises";
-import { type TemplateCard, explain, maxChunkBytes } from "@openws/protocol";
+import { type TemplateCard, explain, maxChunkBytes, minFileBytes } from "@openws/protocol";
 import type { AnswerEnd } from "../answer.ts";
-import type { Bot, BotState, Target } from "../bot.ts";
+import type { Bot, Target } from "../bot.ts";
 import type { Sentence } from "../causes.ts";
 import { type SettingName, defaultUrl, readConfig, settings } from "../config.ts";
-import { kindOf } from "../files.ts";
+import { FileError, type OpenFile, kindOf } from "../files.ts";
 import { nodeMedia } from "../media.ts";
 import { MistakeError } from "../mistake.ts";
 import { type Reply, reply } from "../reply.ts";
 import { type Command, FailedError, languageOf, print, readArgs, tell } from "./command.ts";
+import { type Subscribing, withLine } from "./line.ts";
 import { progressOn } from "./progress.ts";
 
 const help = `usage: openws-connector send [TEXT] --to user:ID|chat:ID [what] (--api URL --key KEY | --allow-kick)
@@ -37,9 +37,6 @@ how
   --allow-kick       by subscribing here, which takes the line from an instance that runs. Needs --bot-id and
                      --bot-secret, or WECOM_BOT_ID and WECOM_BOT_SECRET; --bot-ws-url for another gateway than
                      ${defaultUrl}`;
-
-/** How long the end of a message is waited for. */
-const patienceMs = 30_000;
 
 const kinds = ["image", "voice", "video", "file"] as const;
 
@@ -92,7 +89,7 @@ export const send: Command = async (args, env) => {
       if (value !== undefined) flags[name] = value;
     }
     const config = readConfig({ values: flags, echo: false, json: false }, env, (path) => readFileSync(path, "utf8"));
-    came = await subscribed(config, to, what, language);
+    came = await subscribed({ ...config, env }, to, what, language);
   } else
     throw new MistakeError({
       en: "say how: --api URL goes through a connector that runs; --allow-kick subscribes here and takes the line from an instance that runs",
@@ -228,7 +225,7 @@ class Api {
   }
 
   async #upload(path: string, { path: source, as }: Extract<What, { type: "file" }>, language: keyof Sentence) {
-    const file = await nodeMedia().open(source, undefined);
+    const file = await opened(source);
     try {
       const guessed = kindOf(file.name, file.head);
       const kind = as ?? guessed.kind;
@@ -292,31 +289,29 @@ class Api {
 // ---------------------------------------------------------------------------------------------------------------------
 // By a subscription of its own
 
-async function subscribed(
-  config: { readonly botId: string; readonly secret: string; readonly url: string },
-  to: Target,
-  what: What,
-  language: keyof Sentence,
-): Promise<Came> {
-  const { createBot } = await import("../index.ts");
-  const bot = createBot({ botId: config.botId, secret: config.secret, url: config.url });
-  const over = new AbortController();
-  try {
-    const late = pause(patienceMs, undefined, { signal: over.signal }).then(() => bot.state);
-    // Whoever waits at a terminal wants to know at the first failure; trying again is up to them.
-    const lost = new Promise<BotState>((resolve) => {
-      bot.observe((event) => event.type === "moved" && event.to === "waiting" && resolve(bot.state));
-    });
-    const { subscribed: ready, reason } = await Promise.race([bot.start(), lost, late]);
-    if (!ready) return { ok: false, sentence: reason };
-    return cameOf(await bot.push(to, await messageOf(what, bot, language)));
-  } finally {
-    over.abort();
-    await bot.stop(0);
-  }
+async function subscribed(line: Subscribing, to: Target, what: What, language: keyof Sentence): Promise<Came> {
+  // The line is not taken from anybody for a file that cannot go.
+  if (what.type === "file") await (await opened(what.path)).close();
+  return withLine(line, async (bot) =>
+    bot.state.subscribed
+      ? cameOf(await bot.push(to, await messageOf(what, bot, language)))
+      : { ok: false, sentence: bot.state.reason },
+  );
 }
 
-async function messageOf(what: What, bot: Bot, language: keyof Sentence): Promise<Reply> {
+/** Opens a file. Rejects with `FileError` for one that no gateway takes. */
+async function opened(path: string): Promise<OpenFile> {
+  const file = await nodeMedia().open(path, undefined);
+  if (file.sizeBytes >= minFileBytes) return file;
+  await file.close();
+  const bytes = file.sizeBytes;
+  throw new FileError("file-too-small", {
+    en: `${file.name} has ${bytes} bytes, WeCom takes no file of fewer than ${minFileBytes}; is it the right one?`,
+    zh: `${file.name} 只有 ${bytes} 字节，企业微信不接受小于 ${minFileBytes} 字节的文件，请检查文件是否正确`,
+  });
+}
+
+async function messageOf(what: What, bot: Pick<Bot, "upload">, language: keyof Sentence): Promise<Reply> {
   if (what.type === "text") return reply.markdown(what.text);
   if (what.type === "card") return reply.card(what.card);
   const progress = progressOn(process.stderr, basename(what.path), language);
