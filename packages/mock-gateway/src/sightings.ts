@@ -1,5 +1,5 @@
 /**
- * Ways of looking at a recording that the rules of observations.ts share: counting, pairing, measuring. They judge nothing
+ * Ways of looking at a recording that the rules of observations.*.ts share: counting, pairing, measuring. They judge nothing
  * by themselves; what is expected is an argument.
  */
 import type { ErrcodePlace } from "@openws/protocol/errors";
@@ -9,6 +9,32 @@ import type { Fields } from "./session.ts";
 
 /** One way to look. */
 export type Look = (recording: Recording) => Finding[];
+
+/** What nobody could say for certain when the ledger was written. */
+export const openQuestions = {
+  "idle-timeout": "How long a silent client keeps its connection, before and after its subscribe",
+  "second-subscribe": "What a second subscribe on one socket does",
+  "idle-close": "With which close code, if any, an idle connection ends",
+  redelivery: "Whether unanswered callbacks come again, and under which req_id",
+  "upload-errcodes": "Which errcodes bad uploads meet, and whether a chunk_index may be a string or count from 1",
+  "limit-errcodes": "Which errcodes over-long content and late answers to events meet",
+  "refresh-quota": "Whether refreshes of a stream count towards 30 a minute",
+  "stream-extras": "Whether stream_with_template_card and msg_item are taken",
+  feedback: "Whether thumbs need a feedback id that begins with trace_",
+  "respond-text": "Whether aibot_respond_msg takes text",
+  "old-req-id": "Whether a req_id is good on a later connection",
+  "rare-errcodes": "What 600039, 600011, 600041 and 40054 mean",
+} as const;
+export type OpenQuestion = keyof typeof openQuestions;
+
+/** How one fact is looked for. */
+export interface Rule {
+  /** An id of spec/requirements.yaml. */
+  readonly requirement: string;
+  /** What it would settle. */
+  readonly question?: OpenQuestion;
+  readonly look: Look;
+}
 
 /** What one look found. */
 export interface Finding {
