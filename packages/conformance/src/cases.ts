@@ -6,6 +6,8 @@ import { chats } from "./cases/chats.ts";
 import { hardships } from "./cases/hardships.ts";
 import { inbound } from "./cases/inbound.ts";
 import { line } from "./cases/line.ts";
+import { media } from "./cases/media.ts";
+import { reports } from "./cases/reports.ts";
 import { subscribing } from "./cases/subscribing.ts";
 import { uploads } from "./cases/uploads.ts";
 
@@ -19,4 +21,6 @@ export const cases: readonly Case[] = [
   ...cards,
   ...answers,
   ...uploads,
+  ...reports,
+  ...media,
 ];

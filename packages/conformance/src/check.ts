@@ -68,8 +68,8 @@ export interface Case {
   readonly contract?: true;
   /** What only a testee can do or tell: the case is played in that tier alone, and with a testee that declares all of it. */
   readonly needs?: readonly Ability[];
-  /** True where it takes longer in the real lane than a whole run may: it is played there with `--long` alone. */
-  readonly long?: true;
+  /** The lanes in which it takes longer than a whole run may: it is played there with `--long` alone. */
+  readonly long?: readonly Lane["name"][];
   /** How the gateway differs from a friendly one, before the client is started. */
   readonly gateway?: (lane: Lane) => Surroundings;
   /** True where the client may end by itself: it was refused, kicked or told to. */
@@ -196,6 +196,13 @@ export const timed: Readonly<Record<string, Tolerance>> = {
   "BEAT-6b": usualTolerance,
   "CONN-9": usualTolerance,
   "ROBUST-1": usualTolerance,
+  "AUTH-6a": usualTolerance,
+  "KICK-1a": usualTolerance,
+  "KICK-6": usualTolerance,
+  "BEAT-6a": usualTolerance,
+  "REPLY-13": usualTolerance,
+  "MEDIA-4": usualTolerance,
+  "MEDIA-6": usualTolerance,
   "ROBUST-3a": usualTolerance,
 };
 

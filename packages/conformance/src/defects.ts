@@ -199,16 +199,37 @@ export const defects = {
     "UPLOAD-2",
   ),
   "sends-all-chunks-at-once": row("UPLOAD-11", "all chunks of a file are in flight at once", "UPLOAD-6"),
+  "hides-a-refusal": row("AUTH-6a", "refused with 853000 it says that it is connecting"),
+  "tells-of-a-kick-late": row("KICK-1a", "kicked, it says for five seconds that it is ready"),
+  "feels-well-after-a-kick": row("KICK-2a", "a minute after a kick it says that it is ready"),
+  "hangs-when-kicked": row("KICK-6", "what waits for its ack when it is kicked waits for ever"),
+  "feels-well-on-a-dead-line": row("BEAT-6a", "it says that it is ready while it looks for a line"),
+  "sorts-mixed": row("IN-10a", "of a mixed message the texts come first", "IN-10b"),
+  "drops-files-of-mixed": row("IN-10b", "of a mixed message only texts and images are handed on"),
+  "takes-the-quote-for-the-text": row("IN-11", "a text that is quoted is taken for what is said"),
+  "drops-quotes": row("IN-11", "quotes are not handed on"),
+  "drops-transcripts": row("IN-16", "a voice message is handed on without what was said"),
+  "sends-late-welcomes": row("EVENT-1c", "a welcome is sent however late it is"),
+  "sends-late-updates": row("EVENT-2b", "an update is sent however late it is"),
+  "reads-flat-selections": row("EVENT-3", "what was chosen is looked for one level too high"),
+  "forgets-what-was-refused-with-846609": row("REPLY-7b", "a reply that is refused with 846609 counts as delivered"),
+  "waits-50-s-for-an-ack": row("REPLY-13", "a push waits 50 s for its ack", "PUSH-4b"),
+  "takes-silence-for-delivery": row("PUSH-4b", "a push whose ack does not come counts as delivered"),
+  "swallows-pushes-while-disconnected": row("PUSH-3a", "a push without a line counts as delivered"),
+  "dials-for-a-push": row("PUSH-3b", "a push without a line dials one of its own"),
+  "drops-the-text-with-the-file": row("UPLOAD-12", "a file that cannot be uploaded costs the text beside it"),
+  "remembers-every-msgid": row("IN-2", "no msgid is ever forgotten"),
+  "needs-44-characters": row("MEDIA-1", "a key of 43 characters is an error"),
+  "strips-16-bytes-at-most": row("MEDIA-2a", "padding of more than 16 bytes is left"),
+  "takes-what-cannot-be-decrypted": row("MEDIA-2b", "what cannot be decrypted is handed on", "MEDIA-4"),
+  "trips-over-a-per-cent-sign": row("MEDIA-3a", "a bare per cent sign in a name fails the download", "MEDIA-3b"),
+  "leaves-names-encoded": row("MEDIA-3b", "names are left percent-encoded"),
+  "waits-for-its-media": row("MEDIA-4", "a message whose file cannot be had is not handed on", "MEDIA-2b", "MEDIA-7"),
+  "writes-where-it-is-told": row("MEDIA-5", "a file is stored under the name that the server gives"),
+  "downloads-after-its-answers": row("MEDIA-6", "a file waits until everything is answered", "MEDIA-4"),
+  "downloads-anything": row("MEDIA-7", "a download may have any size"),
   "dies-of-a-lost-ack": row("ROBUST-2", "a reply whose ack does not come ends the process"),
 } as const satisfies Readonly<Record<string, DefectRow>>;
 
 /** The name of a defect; besides those of the table there are two that no check is about. */
-export type Defect =
-  | keyof typeof defects
-  | "never-connects"
-  | "never-subscribes"
-  | "remembers-every-msgid"
-  | "forgets-what-was-refused-with-846609"
-  | "dials-for-a-push"
-  | "swallows-pushes-while-disconnected"
-  | "takes-silence-for-delivery";
+export type Defect = keyof typeof defects | "never-connects" | "never-subscribes";

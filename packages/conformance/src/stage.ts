@@ -49,7 +49,7 @@ export const botName = "Bot";
 
 /** How long a client may take from its start to its subscribe: virtual machines of other languages need seconds. */
 export const startMs = 15_000;
-/** More frames than this within a second, and the client is ended: it floods. */
+/** More frames of the client than this within a second, and it is ended: it floods. */
 const floodFrames = 2_000;
 
 /** One case while it is played. */
@@ -239,7 +239,7 @@ export class Stage {
   }
 
   #lives(): void {
-    const frames = this.wire.all;
+    const frames = this.wire.fromClient;
     const last = frames.at(-1);
     const before = frames.at(-1 - floodFrames);
     if (last !== undefined && before !== undefined && last.at - before.at < 1_000)

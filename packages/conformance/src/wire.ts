@@ -54,6 +54,7 @@ const ownCommands = new Set([
 export class Wire {
   readonly #log: (after: number) => readonly LogEntry[];
   readonly #frames: Frame[] = [];
+  readonly #sent: Frame[] = [];
 
   constructor(log: (after: number) => readonly LogEntry[]) {
     this.#log = log;
@@ -61,15 +62,23 @@ export class Wire {
 
   /** Everything so far, oldest first. Each line is read once. */
   get all(): readonly Frame[] {
-    for (const entry of this.#log(this.#frames.at(-1)?.seq ?? 0)) this.#frames.push(frameOf(entry));
+    for (const entry of this.#log(this.#frames.at(-1)?.seq ?? 0)) {
+      const frame = frameOf(entry);
+      this.#frames.push(frame);
+      if (frame.dir === "in") this.#sent.push(frame);
+    }
     return this.#frames;
+  }
+
+  /** Everything that the client sent so far, oldest first. */
+  get fromClient(): readonly Frame[] {
+    void this.all;
+    return this.#sent;
   }
 
   /** What the client sent: with this cmd, if one is named, and after this line. */
   sent(cmd?: string, after = 0): Frame[] {
-    return this.all.filter(
-      (frame) => frame.dir === "in" && frame.seq > after && (cmd === undefined || frame.cmd === cmd),
-    );
+    return this.fromClient.filter((frame) => frame.seq > after && (cmd === undefined || frame.cmd === cmd));
   }
 
   /** What the client sent but pings. */

@@ -100,8 +100,8 @@ describe("list and explain", () => {
       expect(stdout).toContain(said);
   });
 
-  it("say so where there is no check", async () => {
-    expect((await command("explain", "MEDIA-1")).stdout).toContain("no check");
+  it("say which abilities of a testee a check needs", async () => {
+    expect((await command("explain", "MEDIA-1")).stdout).toContain("(testee: items, download)");
   });
 });
 

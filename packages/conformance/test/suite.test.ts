@@ -35,6 +35,10 @@ describe("the cases", () => {
     }
   });
 
+  it("judge every requirement that binds a client", () => {
+    expect(requirements.map(({ id }) => id).filter((id) => !checked.has(id))).toEqual([]);
+  });
+
   it("have for each check a bot that fails it", () => {
     const failing = new Set(Object.values<DefectRow>(defects).map(({ fails }) => fails));
     expect([...checked].filter((id) => !failing.has(id))).toEqual([]);

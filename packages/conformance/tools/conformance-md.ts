@@ -13,9 +13,13 @@ const touched = new Set(checked.flatMap(({ behaviour }) => (behaviour === undefi
 
 const row = (id: string, level: string): string => {
   const judging = cases.filter(({ checks }) => checks.includes(id));
-  const contract = judging.every((played) => played.contract === true) ? "contract" : "";
+  const needs = judging.every((played) => played.needs !== undefined)
+    ? "testee"
+    : judging.every((played) => played.contract === true || played.needs !== undefined)
+      ? "contract"
+      : "";
   const bots = Object.entries<DefectRow>(defects).flatMap(([name, { fails }]) => (fails === id ? [name] : []));
-  return `| ${id} | ${level} | ${contract} | ${judging.map(({ name }) => name).join(", ")} | ${bots.join(", ")} |`;
+  return `| ${id} | ${level} | ${needs} | ${judging.map(({ name }) => name).join(", ")} | ${bots.join(", ")} |`;
 };
 
 /** The part of the page between its marks. */
@@ -26,8 +30,7 @@ export const tables = (): string =>
     "| check | level | needs | cases | bots that fail it |",
     "| --- | --- | --- | --- | --- |",
     ...checked.map(({ id, level }) => row(id, level)),
-    "",
-    `No check yet: ${unchecked.map(({ id }) => id).join(", ")}.`,
+    ...(unchecked.length === 0 ? [] : ["", `No check yet: ${unchecked.map(({ id }) => id).join(", ")}.`]),
   ].join("\n");
 
 /** The page as it should be. */

@@ -382,7 +382,7 @@ const endless: Case = {
   title: "An answer takes more than ten minutes, which is as long as a stream lives.",
   checks: ["STREAM-5"],
   contract: true,
-  long: true,
+  long: ["real"],
   gateway: ({ scale }) => ({ switches: { streamLifeMs: 600_000 * scale } }),
   play: async (stage) => {
     await stage.conversing();

@@ -81,8 +81,10 @@ const explained = (asked: string): string => {
     ...(note === undefined ? [] : [`Note: ${note}`]),
     `Source: ${source}`,
     "",
-    ...(judging.length === 0 ? ["This version has no check of it."] : []),
-    ...judging.map(({ name, title, contract }) => `Case ${name}${contract === true ? " (--contract)" : ""}: ${title}`),
+    ...judging.map(({ name, title, contract, needs }) => {
+      const how = needs !== undefined ? ` (testee: ${needs.join(", ")})` : contract === true ? " (--contract)" : "";
+      return `Case ${name}${how}: ${title}`;
+    }),
     ...broken.map(([name, { what }]) => `Fails with the bot "${name}": ${what}.`),
     ...(tolerance === undefined
       ? []

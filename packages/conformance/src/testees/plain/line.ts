@@ -89,7 +89,8 @@ export class Line {
         resolve("lost");
         return;
       }
-      const timer = this.#later(waitMs, () => {
+      const ackMs = cmd === "aibot_send_msg" && broken("waits-50-s-for-an-ack") ? 5 * waitMs : waitMs;
+      const timer = this.#later(ackMs, () => {
         if (broken("dies-of-a-lost-ack") && cmd === "aibot_respond_msg") throw new Error(`no ack for ${reqId}`);
         if (waiting.maybe === undefined) this.#owed.set(reqId, (this.#owed.get(reqId) ?? 0) + 1);
         waiting.settle(waiting.maybe ?? "no ack");
@@ -112,6 +113,7 @@ export class Line {
     for (const timer of this.#timers) clearTimeout(timer);
     if (broken("keeps-its-old-timers"))
       setInterval(() => this.#of.line.send("ping", fresh("ping")), this.#of.options.heartbeatMs);
+    if (broken("hangs-when-kicked") && this.#of.state === "kicked") return;
     for (const { settle } of this.#waiting.values()) settle("lost");
   }
 
