@@ -112,7 +112,7 @@ export class Dispatcher {
     if (entry === undefined) return undefined;
     const now = this.#parts.clock.now();
     const again: Delivery = { ...delivery, state: "pending", tries: 0, nextAt: now, changedAt: now };
-    await this.#parts.store.commit([{ put: "delivery", delivery: again }]);
+    await this.#parts.store.commit([{ update: "delivery", delivery: again }]);
     if (!this.#stopped) this.#endpoint(delivery.webhook).force({ delivery: again, entry });
     return again;
   }
@@ -312,7 +312,7 @@ export class Dispatcher {
     const waitMs = Math.max(delayMs * (1 + 0.2 * clock.random()), Math.min(retryAfterMs ?? 0, maxRetryAfterMs));
     const now = clock.now();
     const waiting: Delivery = { ...delivery, nextAt: now + Math.round(waitMs), changedAt: now };
-    await this.#store(() => store.commit([{ put: "delivery", delivery: waiting }]));
+    await this.#store(() => store.commit([{ update: "delivery", delivery: waiting }]));
     return waiting;
   }
 
@@ -331,7 +331,7 @@ export class Dispatcher {
   ): Promise<{ delivery: Delivery; changes: Change[] }> {
     const now = this.#parts.clock.now();
     const ended: Delivery = { ...delivery, state, changedAt: now };
-    const changes: Change[] = [{ put: "delivery", delivery: ended }];
+    const changes: Change[] = [{ update: "delivery", delivery: ended }];
     const tally = await this.#tally(delivery);
     tally.left--;
     tally.dead ||= state === "dead";
@@ -340,7 +340,7 @@ export class Dispatcher {
       // What goes out or happens to a bot has a state of its own.
       if (entry.direction === "in")
         changes.push({
-          put: "entry",
+          update: "entry",
           entry: {
             ...entry,
             state: tally.dead ? "dead" : "delivered",

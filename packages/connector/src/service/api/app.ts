@@ -56,6 +56,22 @@ export function createServiceApi(parts: Parts, access: Access): OpenAPIHono {
     return limit(c, next);
   });
 
+  addRoutes(app, parts);
+  app.doc31("/openapi.json", aboutOf(parts.version));
+  app.notFound((c) => problem(404, "Not found", `there is no ${c.req.method} ${c.req.path} here; see /docs`));
+  app.onError((error) => problemOf(error));
+  return app;
+}
+
+/** The OpenAPI document, without a service. */
+export function describeApi(version: string): object {
+  const app = newRoutes();
+  // Routes ask the service when they are asked themselves, and nobody asks them here.
+  addRoutes(app, { version } as Parts);
+  return app.getOpenAPI31Document(aboutOf(version));
+}
+
+function addRoutes(app: OpenAPIHono, parts: Parts): void {
   app.openAPIRegistry.registerComponent("securitySchemes", "key", { type: "http", scheme: "bearer" });
   for (const routes of [
     openRoutes,
@@ -67,19 +83,18 @@ export function createServiceApi(parts: Parts, access: Access): OpenAPIHono {
     compatibleRoutes,
   ])
     app.route("/", routes(parts));
+}
 
-  app.doc31("/openapi.json", {
+function aboutOf(version: string) {
+  return {
     openapi: "3.1.0",
     info: {
       title: "openws connector",
-      version: parts.version,
+      version,
       description: "Holds the lines of WeCom AI bots and loses nothing silently: every message in and out has a state.",
     },
     security: [{ key: [] }],
-  });
-  app.notFound((c) => problem(404, "Not found", `there is no ${c.req.method} ${c.req.path} here; see /docs`));
-  app.onError((error) => problemOf(error));
-  return app;
+  };
 }
 
 async function refusalOf(c: Context, { keys, readKeys }: Access): Promise<Response | undefined> {

@@ -8,6 +8,8 @@ import { OpenwsError, UsageError } from "@openws/protocol";
 import { HTTPException } from "hono/http-exception";
 import { FileError } from "../../files.ts";
 import { FeedBusyError } from "../feed.ts";
+import { UnknownIdError } from "../ledger.ts";
+import { OutboxBusyError } from "../outbox.ts";
 import { StoreError } from "../store.ts";
 
 /** A refusal that a route decides on. */
@@ -38,6 +40,8 @@ export function problemOf(error: unknown): Response {
   if (error instanceof StoreError)
     return problem(503, "Not stored", `nothing was accepted: ${error.message}`, { trouble: error.trouble }, retrySoon);
   if (error instanceof FeedBusyError) return problem(503, "Too many readers", error.message, {}, retrySoon);
+  if (error instanceof OutboxBusyError) return problem(503, "Too much waits", error.message, {}, retrySoon);
+  if (error instanceof UnknownIdError) return problem(404, `No such ${error.what}`, error.message);
   if (error instanceof FileError) {
     const client = error.code === "file-too-large" || error.code === "file-too-small" || error.code === "file-empty";
     return problem(client ? 422 : 502, "The file could not be handled", error.message, { code: error.code });
