@@ -17,6 +17,8 @@ const commands: Readonly<Partial<Record<string, Command>>> = {
   doctor: async (...call) => (await import("./cli/doctor.ts")).doctor(...call),
   explain: async (...call) => (await import("./cli/explain.ts")).explain(...call),
   readyz: async (...call) => (await import("./cli/readyz.ts")).readyz(...call),
+  listen: async (...call) => (await import("./cli/listen.ts")).listen(...call),
+  openapi: async (...call) => (await import("./cli/openapi.ts")).openapi(...call),
 };
 
 const usage = `${program}: holds a WeCom AI bot's line to the gateway and says so when it does not
@@ -27,6 +29,8 @@ Usage
   ${program} doctor                    the way to the gateway, step by step, and what to do where it is barred
   ${program} explain CODE              what an errcode means, why it comes and what to do
   ${program} readyz                    whether a running connector is ready: exit code 0 or 1
+  ${program} listen --forward-to URL   gives what a running connector receives to a program on this machine
+  ${program} openapi                   the description of the HTTP API
   ${program} --help | --version        (COMMAND --help says more)
 
 The echo bot knows a few words that try a bot's abilities:
