@@ -99,6 +99,12 @@ function print(stream: NodeJS.WriteStream, text: string): void {
   stream.write(text);
 }
 
+// Whoever reads may stop reading: `… | head`.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code === "EPIPE") process.exit(0);
+  throw error;
+});
+
 main(process.argv.slice(2)).then(
   (code) => {
     if (code !== undefined) process.exitCode = code;
