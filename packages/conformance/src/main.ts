@@ -7,6 +7,7 @@
 import { readFileSync } from "node:fs";
 import { cases } from "./cases.ts";
 import { globMatches, lanes, type Case, type Lane } from "./check.ts";
+import { tryHistories } from "./properties.ts";
 import { reportOf, type Report } from "./report.ts";
 import { run, type PlayOptions } from "./runner.ts";
 import type { Spawn } from "./stage.ts";
@@ -27,6 +28,8 @@ export type Subject =
 export interface ConformanceOptions {
   /** `scaled`: a twentieth of all durations, the default. `real`: production durations, about six minutes. */
   readonly lane?: Lane["name"];
+  /** Also the cases that take longer than a run may, such as a stream of ten minutes. */
+  readonly long?: boolean;
   /** Only the checks or cases that match, such as `AUTH-*` or `kick/*`; a comma separates several. */
   readonly run?: string | undefined;
   /** Not these. */
@@ -37,6 +40,12 @@ export interface ConformanceOptions {
   readonly seed?: number;
   /** How many cases at once; 6, and in the real lane all. Within this process 1 is safest for a client with global state. */
   readonly atOnce?: number | undefined;
+  /** So many random histories instead of the cases (properties.ts). */
+  readonly runs?: number | undefined;
+  /** With one run: the way to a smaller history, as a failure's replay line says. */
+  readonly path?: string | undefined;
+  /** Told each failure of a random history: the replay line, the smallest history, a diagram, the wire log. */
+  readonly onFailure?: (text: string) => void;
   /** The client's name in the report; by default what its testee says, or its command. */
   readonly client?: string | undefined;
   /** Told before the first case, how many there are. */
@@ -71,8 +80,28 @@ export const judgeClient = async (subject: Subject, options: ConformanceOptions 
   if (met.problem !== undefined)
     return reportOf(head, { outcomes: [], harness: [], notStarted: met.problem }, new Map(), excuses);
 
+  if (options.runs !== undefined) {
+    const how = `${subject.tier === "testee" ? "--tier testee " : contract ? "--contract " : ""}--lane ${lane.name}`;
+    const found = await tryHistories(met.spawn, {
+      lane,
+      seed,
+      runs: options.runs,
+      path: options.path,
+      contract: contract && (met.hello === undefined || said.every((ability) => met.hello!.can.includes(ability))),
+      atOnce: options.atOnce ?? 4,
+      replay: `${how} -- ${head.command ?? ""}`,
+      ...(options.onPlayed === undefined ? {} : { onPlayed: options.onPlayed }),
+    });
+    for (const text of found.failures) options.onFailure?.(text);
+    return reportOf(head, found, new Map(), excuses);
+  }
+
   const { selected, skipped } = select(
-    { contract, can: subject.tier === "testee" ? (met.hello?.can ?? []) : undefined },
+    {
+      contract,
+      can: subject.tier === "testee" ? (met.hello?.can ?? []) : undefined,
+      lane: options.long === true ? undefined : lane.name,
+    },
     options.run,
     options.skip,
   );
@@ -102,20 +131,26 @@ export const suiteVersion = (): string => {
   return manifest.version;
 };
 
+/** What the texts of random histories ask of a testee. */
+const said: readonly Ability[] = ["stream", "push"];
+
 /** What a tier lets be asked: the words of the contract, and of a testee what it declares. */
 export interface Scope {
   readonly contract: boolean;
   /** Undefined in the observe tier. */
   readonly can: readonly Ability[] | undefined;
+  /** Cases that are long in this lane are left out; undefined where none is to be. */
+  readonly lane?: Lane["name"] | undefined;
 }
 
 /** The cases to play, and why checks are left out. A check that one of several of its cases judges is not left out. */
 export const select = (
-  { contract, can }: Scope,
+  { contract, can, lane }: Scope,
   only?: string,
   not?: string,
 ): { selected: Case[]; skipped: Map<string, string> } => {
-  const outside = ({ needs = [], contract: asks }: Case): string | undefined => {
+  const outside = ({ needs = [], contract: asks, long = [] }: Case): string | undefined => {
+    if (lane !== undefined && long.includes(lane)) return "takes long (--long)";
     if (needs.length > 0 && can === undefined) return "needs a testee (--tier testee)";
     const lacks = needs.find((ability) => can?.includes(ability) !== true);
     if (lacks !== undefined) return undeclared(lacks);

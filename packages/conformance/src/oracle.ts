@@ -40,9 +40,12 @@ interface Rule {
 export const judgeLog = (wire: Wire, lane: Lane, secret: string): Sighting[] => {
   const sent = wire.sent();
   const callbacks = new Map<string, Frame>();
-  for (const frame of wire.all)
-    if (frame.dir === "out" && frame.reqId !== undefined && callbackCommands.has(frame.cmd ?? ""))
-      callbacks.set(frame.reqId, frame);
+  for (const frame of wire.all) {
+    if (frame.dir !== "out") continue;
+    // A callback with raw control characters is no JSON, and may be answered all the same.
+    const reqId = frame.reqId ?? (frame.json === undefined ? /"req_id":"([^"]+)"/.exec(frame.text)?.[1] : undefined);
+    if (reqId !== undefined && callbackCommands.has(frame.cmd ?? "aibot_msg_callback")) callbacks.set(reqId, frame);
+  }
   const streams = Map.groupBy(
     sent.filter((frame) => streamIdOf(frame) !== undefined),
     (frame) => streamIdOf(frame)!,

@@ -42,6 +42,8 @@ export interface Result {
   readonly stale?: true;
   /** The case that decided; none where it was skipped. */
   readonly case?: string;
+  /** The command that shows it again, where `--run CASE` would not. */
+  readonly replay?: string;
   /** How long that case took. */
   readonly ms: number;
   readonly evidence: readonly Line[];
@@ -68,7 +70,15 @@ export const reportOf = (
   const found = run.outcomes.map((outcome): Result => {
     const excuse = excuses.get(outcome.id);
     const { id, message, ms, evidence } = outcome;
-    const row = { ...about(id), message, case: outcome.case, ms, evidence };
+    const { replay } = outcome;
+    const row = {
+      ...about(id),
+      message,
+      case: outcome.case,
+      ...(replay === undefined ? {} : { replay }),
+      ms,
+      evidence,
+    };
     if (excuse === undefined) return { ...row, verdict: outcome.verdict };
     if (outcome.verdict === "pass")
       return {
@@ -145,6 +155,7 @@ export const readExcuses = (text: string): Map<string, string> => {
 
 /** The command that plays the case of a result again; none where there is none. */
 export const replayOf = (report: Report, result: Result): string | undefined => {
+  if (result.replay !== undefined) return result.replay;
   if (report.command === undefined || result.case === undefined) return undefined;
   const how = report.tier === "testee" ? " --tier testee" : report.contract ? " --contract" : "";
   return `openws-conformance run${how} --lane ${report.lane} --seed ${report.seed} --run ${result.case} -- ${report.command}`;

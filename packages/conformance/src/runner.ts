@@ -129,6 +129,8 @@ export interface Outcome {
   readonly evidence: readonly Line[];
   /** The case that decided. */
   readonly case: string;
+  /** The command that shows it again, where `--run CASE` would not. */
+  readonly replay?: string;
 }
 
 /** A whole run of one client. */

@@ -26,8 +26,11 @@ WECOM_BACKOFF_BASE_MS, and let its other durations follow from these. In the tes
   --strict          a failed SHOULD and a flaky check count, too
   --run GLOB        only the checks or cases that match, such as AUTH-* or kick/*; a comma separates several
   --skip GLOB       not these
+  --long            also what takes longer than a run may: a stream of ten minutes, a hundred thousand messages
   --expected FILE   what is excused, "ID: reason" a line; an excuse that is no longer needed fails
   --seed N          the seed of the gateway's chance (default 1)
+  --runs N          instead of the cases, N random histories: users, faults, cuts and kicks, judged by rules that always hold
+  --path PATH       with --runs 1: the smaller history of that seed, as a failure's replay line says
   --at-once N       how many cases at once (default 6; in the real lane all)
   --out DIR         write report.json, junit.xml and report.html there
   --reporter LIST   which of pretty, json, junit, html, github (default pretty, with --out pretty and the files, and within
@@ -54,8 +57,11 @@ export async function run(args: string[]): Promise<number> {
       run: { type: "string" },
       skip: { type: "string" },
       expected: { type: "string" },
+      long: { type: "boolean", default: false },
       seed: { type: "string", default: "1" },
       "at-once": { type: "string" },
+      runs: { type: "string" },
+      path: { type: "string" },
       out: { type: "string" },
       reporter: { type: "string" },
       badge: { type: "string" },
@@ -79,6 +85,7 @@ export async function run(args: string[]): Promise<number> {
   const excuses = values.expected === undefined ? new Map<string, string>() : excusesOf(values.expected);
   const quiet = !reporter.includes("pretty");
   const seed = whole("seed", values.seed);
+  if (values.path !== undefined && values.runs !== "1") throw new UsageError("--path goes with --runs 1");
   const command = { file, args: rest };
   const subject: Subject = tier === "testee" ? { tier, command } : { tier, command, contract: values.contract };
   endOnSignal();
@@ -87,11 +94,17 @@ export async function run(args: string[]): Promise<number> {
   let all = 0;
   const report = await judgeClient(subject, {
     lane,
+    long: values.long,
     run: values.run,
     skip: values.skip,
     excuses,
     seed,
     client: values.client,
+    runs: values.runs === undefined ? undefined : Math.max(1, whole("runs", values.runs)),
+    path: values.path,
+    onFailure: (text) => {
+      if (!quiet) process.stdout.write(`${text}\n`);
+    },
     atOnce: values["at-once"] === undefined ? undefined : Math.max(1, whole("at-once", values["at-once"])),
     onStart: (count) => {
       all = count;
@@ -99,9 +112,11 @@ export async function run(args: string[]): Promise<number> {
     onPlayed: ({ played, findings, ms }, again) => {
       if (!again) done++;
       if (quiet) return;
-      const bad = findings.filter(({ verdict }) => verdict !== "pass").map(({ id, verdict }) => `${id} ${verdict}`);
+      const bad = findings
+        .filter(({ verdict }) => verdict !== "pass" && (values.runs === undefined || verdict !== "skipped"))
+        .map(({ id, verdict }) => `${id} ${verdict}`);
       process.stderr.write(
-        `${again ? "again" : `${done}/${all}`} ${played.name} ${ms} ms${bad.length === 0 ? "" : `: ${bad.join(", ")}`}\n`,
+        `${again ? "again" : `${done}/${all || (values.runs ?? "")}`} ${played.name} ${ms} ms${bad.length === 0 ? "" : `: ${bad.join(", ")}`}\n`,
       );
     },
   });
@@ -112,7 +127,10 @@ export async function run(args: string[]): Promise<number> {
       values.badge,
       values.badge.endsWith(".json") ? `${JSON.stringify(badge(report))}\n` : badgeSvg(report),
     );
-  if (!quiet) process.stderr.write(`${all} cases, ${((performance.now() - began) / 1_000).toFixed(1)} s\n`);
+  if (!quiet)
+    process.stderr.write(
+      `${done} ${values.runs === undefined ? "cases" : "histories"}, ${((performance.now() - began) / 1_000).toFixed(1)} s\n`,
+    );
   return exitCode(report, values.strict);
 }
 
