@@ -1,14 +1,17 @@
 // Moving here from what people use today: each thing that the Ruby channel adapter and the Python handler framework can
 // do, by name, over a real socket. docs/coming-from.md shows the same side by side as code.
+import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, test } from "vitest";
-import { type Gateway, type GatewayOptions, startGateway } from "@openws/mock-gateway";
+import { type Gateway, type GatewayOptions, readFault, startGateway } from "@openws/mock-gateway";
 import { readConfig } from "../src/config.ts";
 import { type Bot, type BotEvent, type BotOptions, type Message, reply } from "../src/index.shared.ts";
-import { createBot } from "./library.ts";
+import { recordOf } from "../src/log.ts";
+import { createBot, runtimeName } from "./library.ts";
 
 const ended: (() => unknown)[] = [];
 afterEach(async () => {
@@ -165,6 +168,17 @@ describe("what the Ruby channel adapter does", () => {
     expect(frames(gateway, "aibot_upload_media_init")).toHaveLength(1);
   });
 
+  test("A11 an unknown cmd and a text that cannot be read are told, and survived", async () => {
+    const { gateway, bot, events } = await setUp({}, { faults: [readFault("odd-frame:what=unknown-cmd")] });
+    bot.on("text", ({ text }) => text);
+    expect((await gateway.say("bot", "one", { waitMs: 4_000 })).reply).toBe("one");
+    await gateway.addFault("odd-frame:what=not-json");
+    expect((await gateway.say("bot", "two", { waitMs: 4_000 })).reply).toBe("two");
+    const told = events.flatMap((event) => (event.type === "notice" ? [recordOf(event).message] : []));
+    expect(told.join("\n")).toMatch(/a command that is not known here\n.*a frame that cannot be read/);
+    expect(gateway.connections()).toHaveLength(1);
+  });
+
   test("A12 stop: no reconnect, no pings, the socket closed", async () => {
     const { gateway, bot } = await setUp();
     await bot.stop();
@@ -310,5 +324,17 @@ describe("what the Python handler framework does", () => {
     }
     expect(items(gateway).map(({ kind }) => kind)).toEqual(["markdown", "file"]);
     expect(items(gateway, "wrX").map(({ kind }) => kind)).toEqual(["markdown", "file"]);
+  });
+
+  // `npm start` brings the same bot and a gateway along: tools/test/start.test.ts.
+  test.skipIf(runtimeName !== "node")("B9 a runnable demo", { timeout: 20_000 }, async () => {
+    const gateway = await startGateway({ latencyMs: 0 });
+    ended.push(() => gateway.stop());
+    const demo = fileURLToPath(new URL("../../../examples/echo-bot.ts", import.meta.url));
+    const env = { WECOM_BOT_ID: "bot", WECOM_BOT_SECRET: "s3cret", WECOM_BOT_WS_URL: gateway.url };
+    const child = spawn(process.execPath, [demo], { stdio: "ignore", env: { ...process.env, ...env } });
+    ended.push(() => child.kill("SIGKILL"));
+    await gateway.waitForBot("bot");
+    expect((await gateway.say("bot", "hello", { waitMs: 5_000 })).reply).toContain("hello");
   });
 });
