@@ -141,7 +141,7 @@ export function cutMarkdown(
     block = undefined;
   } else if (step.opens && start > floor) {
     at = start;
-  } else if (!more && block === undefined && lineAt >= half) {
+  } else if (!more && lineAt >= half) {
     at = lineAt;
   } else {
     at = breakBefore(seen, start, more ? start : Math.max(start, half), limit);
