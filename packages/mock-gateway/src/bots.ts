@@ -6,7 +6,7 @@
  * subscribes (GW-AUTH-5), and what is known of a bot.
  */
 import type { Clock, Millis } from "./clock.ts";
-import type { Connection } from "./outlet.ts";
+import type { Connection } from "./connections.ts";
 import { Memory, type Destination, type Turn } from "./turns.ts";
 import type { CallId } from "./waiters.ts";
 

@@ -158,8 +158,38 @@ export class Conversations {
     });
   }
 
+  /** Why a user's message is not delivered, although the bot is there. */
+  withheld(bot: Speaker, message: UserMessage): string | undefined {
+    const { maxInFlightPerUser, repeatedTextMs } = this.#switches;
+    const { userid } = message.from;
+    const open = maxInFlightPerUser > 0 ? this.#interacting(bot, userid) : 0;
+    if (open > 0 && open >= maxInFlightPerUser)
+      return `${userid} has ${open} messages in interaction with the bot already (switch maxInFlightPerUser)`;
+    if (repeatedTextMs > 0 && this.#repeats(bot, message))
+      return `the same text came less than ${repeatedTextMs} ms before (switch repeatedTextMs)`;
+    return undefined;
+  }
+
+  /** Why a user's event is not delivered, although the bot is there. */
+  withheldEvent(bot: Speaker, { eventtype, from }: UserEvent): string | undefined {
+    const daily = this.#switches.enterChatDaily && eventtype === "enter_chat";
+    return daily && from && this.#enteredToday(bot, from.userid)
+      ? `${from.userid} entered the chat today already (switch enterChatDaily)`
+      : undefined;
+  }
+
+  /** How many messages a user has in interaction with a bot (GW-MSG-16). */
+  #interacting(bot: Speaker, userid: string): number {
+    const { interactions } = bot.memory;
+    const since = this.#now - this.#switches.interactionMs;
+    const open = interactions.get(userid)?.filter(({ outcome, at }) => !outcome.answered && at > since) ?? [];
+    if (open.length > 0) interactions.set(userid, open);
+    else interactions.delete(userid);
+    return open.length;
+  }
+
   /** Whether the user said the same in the same chat less than `repeatedTextMs` ago (GW-MSG-26). */
-  repeats(bot: Speaker, { from, chattype, chatid, ...message }: UserMessage): boolean {
+  #repeats(bot: Speaker, { from, chattype, chatid, ...message }: UserMessage): boolean {
     const before = this.#now - this.#switches.repeatedTextMs;
     const chat = this.chats.find(bot.id, chattype === "group" ? chatid! : from.userid);
     const said = chat?.items.findLast((item) => item.by === "user" && item.userid === from.userid);
@@ -169,21 +199,12 @@ export class Conversations {
   }
 
   /** Whether the user entered the chat on this day already (GW-EVENT-2). */
-  enteredToday(bot: Speaker, userid: string): boolean {
+  #enteredToday(bot: Speaker, userid: string): boolean {
+    const today = dayOf(this.#now);
     const chat = this.chats.find(bot.id, userid);
     const isEntry = (item: ChatItem): boolean =>
-      item.by === "user" && item.eventtype === "enter_chat" && item.delivered && dayOf(item.at) === dayOf(this.#now);
-    return chat !== undefined && chat.items.some(isEntry);
-  }
-
-  /** How many messages a user has in interaction with a bot (GW-MSG-16). */
-  interacting(bot: Speaker, userid: string): number {
-    const { interactions } = bot.memory;
-    const since = this.#now - this.#switches.interactionMs;
-    const open = interactions.get(userid)?.filter(({ outcome, at }) => !outcome.answered && at > since) ?? [];
-    if (open.length > 0) interactions.set(userid, open);
-    else interactions.delete(userid);
-    return open.length;
+      item.by === "user" && item.eventtype === "enter_chat" && item.delivered && dayOf(item.at) === today;
+    return chat?.items.some(isEntry) ?? false;
   }
 
   // -------------------------------------------------------------------------------------------------------------------

@@ -8,43 +8,15 @@
 import { cmd } from "@openws/protocol/frames";
 import { behaviours, type BehaviourId } from "./behaviours.ts";
 import type { Chance } from "./chance.ts";
-import type { Appointment, Clock, Millis } from "./clock.ts";
+import type { Clock, Millis } from "./clock.ts";
+import type { Connection } from "./connections.ts";
 import type { Verdict } from "./conversations.ts";
 import type { ArmedFault, Fault, Faults } from "./faults.ts";
 import type { Lint } from "./lint.ts";
-import type { Act, Fields, Session } from "./session.ts";
+import type { Act, Fields } from "./session.ts";
 import type { Switches } from "./switches.ts";
 import { maskSecret, type LogEntry } from "./wirelog.ts";
 import type { Manner, WorldEffect } from "./effects.ts";
-
-/** One connection: its session, and what is owed on it. */
-export interface Connection {
-  readonly session: Session;
-  readonly origin: string;
-  readonly address: string;
-  readonly openedAt: Millis;
-  /** Transport clock. */
-  heardAt: Millis;
-  /** World clock. */
-  lastFrameAt: Millis | null;
-  framesIn: number;
-  framesOut: number;
-  /** No ack leaves before this: acks keep the order of their commands. */
-  ackAt: Millis;
-  /** The req_id of the last command, for a fault that reuses it. */
-  lastReqId: string | undefined;
-  /** The socket is gone. */
-  gone: boolean;
-  /** Nothing crosses it any more, though the socket is open. */
-  silent: boolean;
-  /** Half-alive: nothing is delivered to it. */
-  deaf: boolean;
-  /** An ack that a fault holds until the next one has left. */
-  heldAck: (() => void) | undefined;
-  idle: Appointment | undefined;
-  pinging: Appointment | undefined;
-  ending: Appointment | undefined;
-}
 
 /** What a command was, on the way to its ack. */
 export interface Asked extends Heard {

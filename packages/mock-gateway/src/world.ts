@@ -12,20 +12,20 @@
  * server is assumed to have, switches.ts; why something happened, behaviours.ts; what can be broken, faults.ts.
  */
 import { cmd } from "@openws/protocol/frames";
-import { behaviours, type BehaviourId } from "./behaviours.ts";
-import type { UserEvent, UserMessage } from "./callbacks.ts";
+import { behaviours } from "./behaviours.ts";
 import { Bots, botView, destination, unreachable, type Bot, type BotConfig, type BotView } from "./bots.ts";
 import { Chance } from "./chance.ts";
 import type { Chat } from "./chats.ts";
 import { Clock, type Millis } from "./clock.ts";
+import { Connections, type Connection } from "./connections.ts";
 import { Conversations, ok, type Verdict } from "./conversations.ts";
-import type { Answer, ConnectionView, CutHow, Pong, Upgrade, WorldEffect, WorldInput } from "./effects.ts";
+import { Deliveries } from "./deliveries.ts";
+import type { Answer, ConnectionView, Pong, Upgrade, WorldEffect, WorldInput } from "./effects.ts";
 import { Faults, lastsMs, type ArmedFault, type Fault, type FaultOf } from "./faults.ts";
 import { Lint, type Finding } from "./lint.ts";
 import type { HttpAnswer, UploadedFile } from "./media.ts";
-import { oddTexts, padded } from "./mischief.ts";
-import { errmsgOf, judge, Outlet, type Asked, type Connection } from "./outlet.ts";
-import { Session, type Act } from "./session.ts";
+import { errmsgOf, judge, Outlet, type Asked } from "./outlet.ts";
+import type { Act } from "./session.ts";
 import { profile, SomeSwitches, type ProfileName, type Switches } from "./switches.ts";
 import type { Turn } from "./turns.ts";
 import { Waiters, type CallId, type Told } from "./waiters.ts";
@@ -55,7 +55,6 @@ export type { Answer, ConnectionView, CutHow, Manner, Pong, Upgrade, WorldEffect
 
 /** 2026-01-01T00:00:00Z. */
 const defaultEpochMs = 1_767_225_600_000;
-const maxHalfOpenMs = 15 * 60_000;
 
 /** The gateway. Hand it inputs in order and perform its effects in order; it keeps the rest. */
 export class World {
@@ -69,10 +68,11 @@ export class World {
   #conversations!: Conversations;
   #faults!: Faults;
   #outlet!: Outlet;
+  #deliveries!: Deliveries;
   #effects: WorldEffect[] = [];
   readonly #counter = { seq: 0 };
   readonly #bots: Bots;
-  readonly #connections = new Map<number, Connection>();
+  readonly #connections: Connections;
   #lint: Lint | undefined;
   /** Faults that keep the port closed. */
   readonly #shutBy = new Set<string>();
@@ -85,6 +85,14 @@ export class World {
     this.#bots = new Bots(this.#clock, (call, answer) => {
       if ("unknown" in answer) this.#refuse(call, 404, `there is no bot ${answer.unknown}`);
       else this.#reply(call, { type: "bot", ...answer });
+    });
+    this.#connections = new Connections({
+      clock: this.#clock,
+      switches: () => this.switches,
+      emit: (effect) => this.#effects.push(effect),
+      note: (connection, text, why) => this.#outlet.note(connection, text, why),
+      left: (connection, reason) => this.#leave(connection, reason),
+      forgotten: (n) => this.#lint?.closed(n),
     });
     this.profile = options.profile ?? "observed";
     this.switches = { ...profile(this.profile), ...SomeSwitches.parse(options.switches ?? {}) } as Switches;
@@ -123,16 +131,7 @@ export class World {
   }
 
   connections(): ConnectionView[] {
-    return [...this.#connections.values()].map((connection) => ({
-      n: connection.session.n,
-      bot: connection.session.bot ?? null,
-      state: connection.silent ? "half-open" : connection.session.state,
-      address: connection.address,
-      openedAt: connection.openedAt,
-      lastFrameAt: connection.lastFrameAt,
-      framesIn: connection.framesIn,
-      framesOut: connection.framesOut,
-    }));
+    return this.#connections.views();
   }
 
   /** The chats of a bot, least recently used first. */
@@ -238,7 +237,7 @@ export class World {
       case "kick":
         return this.#kick(input);
       case "cut":
-        return this.#cut(input.connection, input.how, input.code);
+        return this.#connections.cut(input.connection, input.how, input.code);
       case "await-bot":
         return this.#bots.wait(input.call, input.bot, input.waitMs);
       case "respond-url":
@@ -268,31 +267,9 @@ export class World {
     origin = "http://127.0.0.1",
     address = "127.0.0.1",
   }: WorldInput & { type: "opened" }): void {
-    if (this.#connections.has(n)) return;
-    const connection: Connection = {
-      session: new Session(n),
-      origin,
-      address,
-      openedAt: this.#clock.world,
-      heardAt: this.#clock.transport,
-      lastFrameAt: null,
-      framesIn: 0,
-      framesOut: 0,
-      ackAt: 0,
-      lastReqId: undefined,
-      gone: false,
-      silent: false,
-      deaf: false,
-      heldAck: undefined,
-      idle: undefined,
-      pinging: undefined,
-      ending: undefined,
-    };
-    this.#connections.set(n, connection);
+    if (this.#connections.get(n)) return;
     this.#lint?.opened(n, this.#clock.transport);
-    this.#outlet.note(connection, `opened from ${address}`);
-    this.#watch(connection);
-    this.#pingLater(connection);
+    this.#connections.open(n, origin, address);
   }
 
   #received({ connection: n, text, binary, json }: WorldInput & { type: "received" }): void {
@@ -352,7 +329,10 @@ export class World {
     const connection = this.#connections.get(n);
     if (!connection) return;
     this.#outlet.note(connection, `closed ${code}${reason === "" ? "" : ` ${reason}`}`);
-    this.#gone(connection, connection.session.state === "subscribed" ? `the connection closed (${code})` : undefined);
+    this.#connections.gone(
+      connection,
+      connection.session.state === "subscribed" ? `the connection closed (${code})` : undefined,
+    );
   }
 
   #say({ bot: id, message, call, waitMs = 0 }: WorldInput & { type: "say" }): void {
@@ -370,10 +350,10 @@ export class World {
       return this.#refuse(call, 422, `the real server delivers no ${message.msgtype} messages to bots`);
     if (this.#bots.get(message.from.userid))
       return this.#refuse(call, 422, `${message.from.userid} is a bot: the real server delivers no messages of bots`);
-    const reason = unreachable(bot) ?? this.#tooMany(bot, message.from.userid) ?? this.#repeated(bot, message);
+    const reason = unreachable(bot) ?? this.#conversations.withheld(bot, message);
     const to = reason === undefined ? destination(bot) : undefined;
     const turn = this.#conversations.say(bot, message, to);
-    if (to) this.#deliver(bot, turn, "callback.message");
+    if (to) this.#deliveries.deliver(bot, turn, "callback.message");
     this.#tell(turn, call, waitMs, reason);
   }
 
@@ -381,35 +361,11 @@ export class World {
     const bot = this.#bots.get(id);
     if (!bot) return this.#refuse(call, 404, `there is no bot ${id}`);
     if (event.chattype === "group" && !event.chatid) return this.#refuse(call, 422, "an event in a group needs chatid");
-    const reason = unreachable(bot) ?? this.#entered(bot, event);
+    const reason = unreachable(bot) ?? this.#conversations.withheldEvent(bot, event);
     const to = reason === undefined ? destination(bot) : undefined;
     const turn = this.#conversations.trigger(bot, event, to);
-    if (to) this.#deliver(bot, turn, "callback.event");
+    if (to) this.#deliveries.deliver(bot, turn, "callback.event");
     this.#tell(turn, call, waitMs, reason);
-  }
-
-  #tooMany(bot: Bot, userid: string): string | undefined {
-    const limit = this.switches.maxInFlightPerUser;
-    if (limit === 0) return undefined;
-    const open = this.#conversations.interacting(bot, userid);
-    if (open < limit) return undefined;
-    return `${userid} has ${open} messages in interaction with the bot already (switch maxInFlightPerUser)`;
-  }
-
-  #repeated(bot: Bot, message: UserMessage): string | undefined {
-    const { repeatedTextMs } = this.switches;
-    return repeatedTextMs > 0 && this.#conversations.repeats(bot, message)
-      ? `the same text came less than ${repeatedTextMs} ms before (switch repeatedTextMs)`
-      : undefined;
-  }
-
-  #entered(bot: Bot, { eventtype, from }: UserEvent): string | undefined {
-    return this.switches.enterChatDaily &&
-      eventtype === "enter_chat" &&
-      from &&
-      this.#conversations.enteredToday(bot, from.userid)
-      ? `${from.userid} entered the chat today already (switch enterChatDaily)`
-      : undefined;
   }
 
   #tell(turn: Turn, call: CallId, waitMs: Millis, reason: string | undefined): void {
@@ -471,7 +427,7 @@ export class World {
     const { redeliveries = [] } = bot;
     bot.redeliveries = undefined;
     for (const { turn, sameReqId, fault } of redeliveries)
-      this.#deliver(
+      this.#deliveries.deliver(
         bot,
         this.#conversations.turns.again(turn, destination(bot)!, sameReqId),
         "callback.redelivered",
@@ -479,7 +435,7 @@ export class World {
       );
     if (anew && this.switches.redeliverUnanswered)
       for (const turn of this.#conversations.unanswered(bot, destination(bot)!))
-        this.#deliver(bot, turn, "callback.redelivered");
+        this.#deliveries.deliver(bot, turn, "callback.redelivered");
     for (const armed of this.#faults.take(this.#clock.transport, "strike", { bot: bot.id }))
       if (bot.live) this.#strike(bot.live, armed);
   }
@@ -502,50 +458,15 @@ export class World {
   #kickOut(bot: Bot, connection: Connection, closeAfterMs: Millis | "never" | undefined): void {
     const to = { connection: connection.session.n, origin: connection.origin };
     const turn = this.#conversations.trigger(bot, { eventtype: "disconnected_event" }, to);
-    this.#callback(connection, turn, "kick.event");
+    this.#deliveries.callback(connection, turn, "kick.event");
     connection.session.kicked();
     this.#lint?.kicked(connection.session.n, bot.id, this.#clock.transport, this.#clock.world);
     const { kickClose, kickCloseMs } = this.switches;
     if (closeAfterMs === "never" || (closeAfterMs === undefined && kickClose === "never")) return;
     connection.ending = this.#clock.after(closeAfterMs ?? this.#chance.between(...kickCloseMs), () => {
       this.#outlet.note(connection, "cut: it was kicked", "kick.close");
-      this.#cut(connection.session.n, kickClose === "close" ? "close" : "reset");
+      this.#connections.cut(connection.session.n, kickClose === "close" ? "close" : "reset");
     });
-  }
-
-  // -------------------------------------------------------------------------------------------------------------------
-  // Connections
-
-  #cut(n: number, how: CutHow, code = 1000): void {
-    const connection = this.#connections.get(n);
-    if (!connection) return;
-    if (how === "half-open" || how === "nat-drop") {
-      connection.silent = true;
-      const reads = how === "nat-drop";
-      this.#outlet.note(
-        connection,
-        reads ? "nat-drop: nothing crosses any more" : "half-open: the gateway neither reads nor writes",
-      );
-      this.#effects.push({ type: "half-open", connection: n, reads });
-      for (const appointment of [connection.idle, connection.pinging, connection.ending])
-        this.#clock.cancel(appointment);
-      // A paused socket does not notice that its peer went away, so it is not kept for ever.
-      connection.ending = this.#clock.after(maxHalfOpenMs, () => this.#cut(n, "reset"));
-      this.#leave(connection, `the connection is ${how}`);
-      return;
-    }
-    const closing = how === "close";
-    this.#effects.push(closing ? { type: "close", connection: n, code, reason: "" } : { type: "reset", connection: n });
-    this.#outlet.note(connection, closing ? `closed by the gateway with ${code}` : "reset by the gateway");
-    this.#gone(connection, closing ? `the gateway closed the connection (${code})` : "the gateway cut the connection");
-  }
-
-  #gone(connection: Connection, reason: string | undefined): void {
-    connection.gone = true;
-    this.#connections.delete(connection.session.n);
-    this.#lint?.closed(connection.session.n);
-    for (const appointment of [connection.idle, connection.pinging, connection.ending]) this.#clock.cancel(appointment);
-    this.#leave(connection, reason);
   }
 
   /** The connection is no longer the one its bot's callbacks go to. */
@@ -557,29 +478,6 @@ export class World {
     bot.subscribedAt = null;
     bot.reason = reason ?? null;
   }
-
-  /** Cuts a connection on which the client was silent for `idleMs`, or that never subscribed (GW-BEAT-4, GW-AUTH-8). */
-  readonly #watch = (connection: Connection): void => {
-    const { idleMs, subscribeTimeoutMs } = this.switches;
-    const limit = connection.session.state === "open" ? subscribeTimeoutMs : idleMs;
-    const since = this.#clock.transport - connection.heardAt;
-    if (limit > 0 && since >= limit) {
-      this.#outlet.note(connection, `cut: silent for ${Math.round(since)} ms`, "idle.close");
-      return this.#cut(connection.session.n, "reset");
-    }
-    // Without a limit it looks again now and then, since switches change at run time.
-    connection.idle = this.#clock.after(limit > 0 ? Math.max(1, limit - since) : 60_000, this.#watch, connection);
-  };
-
-  #pingLater(connection: Connection): void {
-    const { wsPingMs } = this.switches;
-    if (wsPingMs > 0) connection.pinging = this.#clock.after(wsPingMs, this.#ping, connection);
-  }
-
-  readonly #ping = (connection: Connection): void => {
-    this.#effects.push({ type: "ping", connection: connection.session.n });
-    this.#pingLater(connection);
-  };
 
   // -------------------------------------------------------------------------------------------------------------------
   // Bots, settings
@@ -596,8 +494,8 @@ export class World {
   #remove(id: string): void {
     const bot = this.#bots.get(id);
     if (!bot) return;
-    for (const connection of this.#connections.values())
-      if (connection.session.bot === id) this.#cut(connection.session.n, "reset");
+    for (const connection of this.#connections)
+      if (connection.session.bot === id) this.#connections.cut(connection.session.n, "reset");
     this.#conversations.turns.forget(bot);
     this.#bots.remove(bot);
   }
@@ -608,7 +506,7 @@ export class World {
   }
 
   #reset(): void {
-    for (const n of this.#connections.keys()) this.#cut(n, "reset");
+    for (const { session } of this.#connections) this.#connections.cut(session.n, "reset");
     for (const id of this.#shutBy) this.#comeBack(id);
     this.#waiters.clear();
     this.#bots.clear();
@@ -642,6 +540,14 @@ export class World {
       eventtypeOf: (reqId) => this.#conversations.eventtypeOf(reqId),
       spelt: (bot, chatid) => this.#conversations.spelt(bot, chatid),
     });
+    this.#deliveries = new Deliveries({
+      bots: this.#bots,
+      clock: this.#clock,
+      conversations: this.#conversations,
+      faults: this.#faults,
+      outlet: this.#outlet,
+      switches: () => this.switches,
+    });
     for (const bot of this.#options.bots ?? []) this.#bots.configure(bot);
     for (const fault of this.#options.faults ?? []) this.#faults.arm(this.#clock.transport, fault);
   }
@@ -671,7 +577,7 @@ export class World {
   }
 
   #goDown(id: string, fault: FaultOf<"down">): void {
-    for (const n of this.#connections.keys()) this.#cut(n, "reset");
+    for (const { session } of this.#connections) this.#connections.cut(session.n, "reset");
     if (fault.how !== "refuse") return;
     this.#shutBy.add(id);
     this.#effects.push({ type: "port", open: false });
@@ -691,9 +597,9 @@ export class World {
       case "half-open":
       case "nat-drop":
       case "reset":
-        return this.#cut(n, fault.kind);
+        return this.#connections.cut(n, fault.kind);
       case "close":
-        return this.#cut(n, "close", sendable(fault.code ?? 1000));
+        return this.#connections.cut(n, "close", sendable(fault.code ?? 1000));
       case "ping":
         this.#effects.push({ type: "ping", connection: n, noted: true });
         return;
@@ -728,7 +634,7 @@ export class World {
         msgtype: "text",
         text: { content: `message ${user} of ${count}` },
       };
-      this.#deliver(bot, this.#conversations.say(bot, message, destination(bot)), "callback.message", fault);
+      this.#deliveries.deliver(bot, this.#conversations.say(bot, message, destination(bot)), "callback.message", fault);
     }
   }
 
@@ -740,7 +646,7 @@ export class World {
       { from: { userid: "zhangsan" }, msgtype: "text", text: { content } },
       destination(bot),
     );
-    this.#deliver(bot, turn, "callback.message", id);
+    this.#deliveries.deliver(bot, turn, "callback.message", id);
   }
 
   /** Whether the fault answers the command. */
@@ -775,66 +681,6 @@ export class World {
   // -------------------------------------------------------------------------------------------------------------------
   // Sending
 
-  /** Sends a callback to the bot's connection, unless that is half-alive; a fault may change it or have it come again. */
-  #deliver(bot: Bot, turn: Turn, why: BehaviourId, fault?: string): void {
-    const connection = bot.live;
-    if (!connection) return;
-    if (connection.deaf)
-      return this.#outlet.note(connection, `not delivered to a half-alive connection: ${turn.msgid}`);
-    this.#callback(connection, turn, why, fault);
-  }
-
-  #callback(connection: Connection, original: Turn, why: BehaviourId, cause?: string): void {
-    let turn = original;
-    let fault = cause;
-    const command = turn.eventtype === undefined ? cmd.message : cmd.event;
-    const acting =
-      this.#faults.size === 0
-        ? none
-        : this.#faults.take(this.#clock.transport, "callback", { bot: turn.bot.id, cmd: command });
-    for (const armed of acting) {
-      fault = armed.id;
-      if (armed.fault.kind === "callback-reuse-req-id" && connection.lastReqId !== undefined)
-        turn = this.#conversations.turns.rename(turn, connection.lastReqId);
-    }
-    const { reqId } = turn;
-    const plain = JSON.stringify({ cmd: command, headers: { req_id: reqId }, body: turn.body });
-    const texts = [this.switches.escapedSlashes ? plain.replaceAll("/", "\\/") : plain];
-    for (const { fault: acted } of acting) {
-      const text = texts.pop()!;
-      if (acted.kind === "odd-frame") texts.push(...oddTexts(acted.what, text, reqId));
-      else texts.push(acted.kind === "oversize" ? padded(text, acted.bytes) : text);
-    }
-    const about = { reqId, verdict: why, ...(fault === undefined ? {} : { fault }) };
-    texts.forEach((text, index) =>
-      this.#outlet.out(connection, text, {
-        ...about,
-        cmd: command,
-        ...(index < texts.length - 1 ? { note: "sent by a fault" } : {}),
-      }),
-    );
-    let again = false;
-    for (const { id, fault: acted } of acting) {
-      if (acted.kind !== "redeliver") continue;
-      again = true;
-      this.#redeliver(turn, acted, id);
-    }
-    if (!again) this.#conversations.sent(turn);
-  }
-
-  #redeliver(turn: Turn, { reqId = "new", over = "same" }: FaultOf<"redeliver">, fault: string): void {
-    const bot = this.#bots.get(turn.bot.id);
-    if (!bot || turn.eventtype !== undefined) return;
-    if (over === "next") (bot.redeliveries ??= []).push({ turn, sameReqId: reqId === "same", fault });
-    else if (bot.live)
-      this.#callback(
-        bot.live,
-        this.#conversations.turns.again(turn, destination(bot)!, reqId === "same"),
-        "callback.redelivered",
-        fault,
-      );
-  }
-
   #reply(call: CallId, answer: Answer): void {
     this.#effects.push({ type: "answer", call, answer });
   }
@@ -843,8 +689,6 @@ export class World {
     this.#reply(call, { type: "refused", status, detail });
   }
 }
-
-const none: readonly ArmedFault[] = [];
 
 /** 1005 and 1006 say that there was no close frame, and 1015 that TLS failed: none of them can be sent. */
 const sendable = (code: number): number =>

@@ -167,8 +167,8 @@ export const rows: Readonly<Record<string, Row>> = {
   "GW-KICK-3": code(
     "an opened connection kicks nobody",
     "world.ts",
-    "this.#connections.set(n, connection);",
-    "this.#connections.set(n, connection);\n    for (const bot of this.#bots.values()) if (bot.live) this.#kickOut(bot, bot.live, undefined);",
+    "this.#connections.open(n, origin, address);",
+    "this.#connections.open(n, origin, address);\n    for (const bot of this.#bots.all()) if (bot.live) this.#kickOut(bot, bot.live, undefined);",
     "world.test.ts: neither an opened connection nor a refused subscribe kicks anybody",
   ),
   "GW-KICK-4": code(
@@ -181,7 +181,7 @@ export const rows: Readonly<Record<string, Row>> = {
   "GW-KICK-5": code(
     "a kicked connection is cut",
     "world.ts",
-    'this.#cut(connection.session.n, kickClose === "close" ? "close" : "reset");',
+    'this.#connections.cut(connection.session.n, kickClose === "close" ? "close" : "reset");',
     "",
     "world.test.ts: the older connection gets disconnected_event at once, keeps its pings, gets no callbacks, and is cut later without a close frame",
   ),
@@ -231,7 +231,7 @@ export const rows: Readonly<Record<string, Row>> = {
   ),
   "GW-BEAT-3": code(
     "silence ends a connection",
-    "world.ts",
+    "connections.ts",
     "if (limit > 0 && since >= limit) {",
     "if (limit < 0) {",
     "world.test.ts: a connection without heartbeat is cut after 90 s; one that pings every 30 s is not",
@@ -327,7 +327,7 @@ export const rows: Readonly<Record<string, Row>> = {
     "nothing is kept for later",
     "world.ts",
     "if (bot.live) this.#strike(bot.live, armed);\n  }",
-    'if (bot.live) this.#strike(bot.live, armed);\n    for (const chat of this.chats(bot.id))\n      for (const item of chat.items)\n        if (item.by === "user" && !item.delivered)\n          this.#deliver(bot, this.#conversations.say(bot, { from: { userid: item.userid }, msgtype: "text", text: { content: "late" } }, destination(bot)), "callback.message");\n  }',
+    'if (bot.live) this.#strike(bot.live, armed);\n    for (const chat of this.chats(bot.id))\n      for (const item of chat.items)\n        if (item.by === "user" && !item.delivered)\n          this.#deliveries.deliver(bot, this.#conversations.say(bot, { from: { userid: item.userid }, msgtype: "text", text: { content: "late" } }, destination(bot)), "callback.message");\n  }',
     "world.test.ts: what is said while the bot is offline is not delivered, also not later",
   ),
   "GW-MSG-17": nothing(caller),
@@ -364,9 +364,9 @@ export const rows: Readonly<Record<string, Row>> = {
   "GW-MSG-27": fault("odd-frame"),
   "GW-MSG-28": code(
     "no ack is waited for",
-    "world.ts",
-    "if (!again) this.#conversations.sent(turn);",
-    "if (!again) this.#clock.after(300_000, () => connection.gone || this.#outlet.out(connection, texts[0]!, about));",
+    "deliveries.ts",
+    "if (!again) conversations.sent(turn);",
+    "clock.after(300_000, () => connection.gone || outlet.out(connection, texts[0]!, { cmd: command, reqId }));",
     "facts.test.ts: a callback that nobody answers comes once",
   ),
 
