@@ -6,7 +6,6 @@
  * Exit codes: 0 done or ended by a signal, 1 failed, 2 used wrongly.
  */
 import { readFileSync } from "node:fs";
-import { UsageError } from "@openws/protocol";
 import { type Command, failureOf, name as program, readArgs } from "./cli/command.ts";
 import { type Flags, type SettingName, misspelt, readConfig, settings } from "./config.ts";
 import { MistakeError } from "./mistake.ts";
@@ -24,7 +23,8 @@ const commands: Readonly<Partial<Record<string, Command>>> = {
 const usage = `${program}: holds a WeCom AI bot's line to the gateway and says so when it does not
 
 Usage
-  ${program} serve --echo [options]    answer every text with "echo: <text>"
+  ${program} serve [options]           the service: bots' lines, their messages kept, webhooks, an API
+  ${program} serve --echo [options]    answer every text with "echo: <text>", and keep nothing
   ${program} send TEXT --to user:ID    a message of the bot's own: a text, a file, a card
   ${program} doctor                    the way to the gateway, step by step, and what to do where it is barred
   ${program} explain CODE              what an errcode means, why it comes and what to do
@@ -73,10 +73,16 @@ async function main(argv: readonly string[]): Promise<number | undefined> {
   }
 
   const flags = readFlags(rest);
-  const config = readConfig(flags, process.env, (path) => readFileSync(path, "utf8"));
-  if (!config.echo) throw new UsageError("give --echo: answering is all that serve does so far");
-  const { serve } = await import("./main.node.ts");
-  await serve(config, misspelt(process.env));
+  const readFile = (path: string): string => readFileSync(path, "utf8");
+  const { serve, serveEcho } = await import("./main.node.ts");
+  if (flags.echo) {
+    await serveEcho(readConfig(flags, process.env, readFile), misspelt(process.env));
+  } else {
+    const [{ readServiceConfig }, yaml] = await Promise.all([import("./service/config.ts"), import("yaml")]);
+    const parse = (text: string): unknown => yaml.parse(text);
+    const { line, service } = readServiceConfig(flags, process.env, { readFile, parse });
+    await serve(line, service, misspelt(process.env));
+  }
   return undefined;
 }
 

@@ -10,11 +10,13 @@ import type { BotEvent } from "../bot.ts";
 import type { Uploaded } from "../upload.ts";
 import { type BotConfig, Bots, type MakeBot, type RunBot } from "./bots.ts";
 import type { Clock } from "./clock.ts";
-import { type DeliveryEvent, Dispatcher } from "./delivery.ts";
+import { type DeliveryEvent, Dispatcher, type DispatcherParts } from "./delivery.ts";
 import { type FileLink, envelopeOf, stableIdOf } from "./envelope.ts";
 import { Feed } from "./feed.ts";
 import { Inbox, type InboxEvent, type InboxPoint, type Stored } from "./inbox.ts";
+import type { OutMessage } from "./inline.ts";
 import { Sequence, UnknownIdError, textOf } from "./ledger.ts";
+import { Offline } from "./offline.ts";
 import { Outbox, type OutboxEvent, type OutboxPoint } from "./outbox.ts";
 import type { Post } from "./post.ts";
 import { signatures } from "./signature.ts";
@@ -52,12 +54,18 @@ export interface ServiceOptions {
   readonly makeBot: MakeBot;
   readonly bots: readonly BotConfig[];
   readonly post: Post;
-  /** The webhook of the operator's configuration. */
-  readonly webhook?: WebhookInput | undefined;
+  /** The webhooks of the operator's configuration. */
+  readonly webhooks?: readonly WebhookInput[] | undefined;
   /** Whether webhooks that were made through the API may lead to private addresses; false. */
   readonly allowPrivate?: boolean | undefined;
   /** Rules, as an operator writes them. */
   readonly triggers?: unknown;
+  /** Answers `enter_chat`, when a user opens the bot's chat for the first time that day. */
+  readonly welcome?: OutMessage | undefined;
+  /** Answers a message that every webhook which wants it would have to wait for, since it fails; once in ten minutes a chat. */
+  readonly offline?: OutMessage | undefined;
+  /** How often and when deliveries are tried again; as Dispatcher's. */
+  readonly delivery?: Pick<DispatcherParts, "retryDelaysMs" | "breaker"> | undefined;
   /** What another instance's kick means; `stop`. */
   readonly afterKick?: "stop" | "rejoin" | undefined;
   readonly replyTtlMs?: number | undefined;
@@ -100,6 +108,7 @@ export class Service {
   readonly spool: Spool | undefined;
   readonly #options: ServiceOptions;
   readonly #bots: Bots;
+  readonly #offline = new Offline();
   #cancelSweep: (() => void) | undefined;
 
   constructor(options: ServiceOptions, sequence: Sequence) {
@@ -149,6 +158,7 @@ export class Service {
       replies: this.outbox,
       allowPrivate: options.allowPrivate ?? false,
       tell: (event) => this.#delivered(event),
+      ...options.delivery,
       probe,
     });
     const signingKey = cipher.key(storeKey, "openws files");
@@ -184,7 +194,7 @@ export class Service {
   /** Takes up what is stored. */
   async load(): Promise<void> {
     await this.#checkKey();
-    await this.webhooks.load(this.#options.webhook);
+    await this.webhooks.load(this.#options.webhooks);
     await this.#bots.load(this.#options.bots);
     await this.outbox.start();
     await this.dispatcher.start();
@@ -280,11 +290,17 @@ export class Service {
 
   #came(stored: readonly Stored[]): void {
     const now = this.clock.now();
+    const { welcome, offline } = this.#options;
     for (const { entry, deliveries, replies, files } of stored) {
       if (entry.direction === "in") this.outbox.came(entry);
       this.spool?.fetch(entry.seq, files);
       if (deliveries.length > 0) this.dispatcher.wake(entry, deliveries);
+      if (welcome !== undefined && entry.kind === "enter_chat" && entry.event === true)
+        this.#unattended("the welcome", this.outbox.reply(entry.seq, welcome));
       for (const reply of replies) this.#unattended("a trigger's reply", this.outbox.reply(entry.seq, reply));
+      const failing = (id: string): boolean => this.dispatcher.health(id).circuit !== "closed";
+      if (offline !== undefined && replies.length === 0 && this.#offline.asks(entry, deliveries, now, failing))
+        this.#unattended("the answer while webhooks fail", this.outbox.reply(entry.seq, offline));
       this.#options.tell({ of: "stored", entry, afterMs: now - entry.at });
     }
     this.feed.stored(stored.map(({ entry }) => entry));

@@ -104,8 +104,8 @@ export class Webhooks {
     this.#sealer = sealer;
   }
 
-  /** Reads what is stored, and adds the one of the operator's configuration, whose id is `wh_config`. */
-  async load(configured?: WebhookInput): Promise<void> {
+  /** Reads what is stored, and adds those of the operator's configuration, as `wh_config`, `wh_config2` and so on. */
+  async load(configured: readonly WebhookInput[] = []): Promise<void> {
     for (let after: string | undefined; ;) {
       const page = await this.#store.documents("webhook", { after, limit: 200 });
       for (const { value } of page) {
@@ -121,7 +121,10 @@ export class Webhooks {
       if (page.length < 200) break;
       after = page.at(-1)?.key;
     }
-    if (configured !== undefined) this.#all.set("wh_config", this.#made("wh_config", configured, "config"));
+    for (const [at, input] of configured.entries()) {
+      const id = at === 0 ? "wh_config" : `wh_config${at + 1}`;
+      this.#all.set(id, this.#made(id, input, "config"));
+    }
   }
 
   /** Those that deliveries go to, and those that are switched off. */

@@ -69,7 +69,7 @@ async function begin(
         discard: () => undefined,
       };
     },
-    webhook,
+    webhooks: [webhook],
     baseUrl: () => "http://127.0.0.1:8910",
     tell: (event) => events.push(event),
     ...options,
@@ -127,7 +127,7 @@ describe("a service", () => {
   });
 
   it("says what happens to its bots, and what became of deliveries that were given up", async () => {
-    const rig = await begin(undefined, undefined, { webhook: { ...webhook, retryCount: 0 } });
+    const rig = await begin(undefined, undefined, { webhooks: [{ ...webhook, retryCount: 0 }] });
     rig.answer.status = 400;
     rig.socket().receive(callback("hello"));
     await rig.clock.settle();
@@ -150,6 +150,31 @@ describe("a service", () => {
     await rig.clock.settle();
     expect(await rig.store.entryByMsgid("bot", "m1")).toMatchObject({ tags: ["urgent"], state: "unrouted" });
     expect(rig.socket().of("aibot_respond_msg")[0]?.body.stream?.content).toBe("on it");
+  });
+
+  it("welcomes who comes, and tells who writes while its receiver fails, once in a while", async () => {
+    const rig = await begin(undefined, undefined, {
+      welcome: { markdown: "welcome" },
+      offline: { markdown: "nobody is there" },
+      delivery: { breaker: { threshold: 1, restMs: 60_000, maxRestMs: 60_000 } },
+    });
+    rig.socket().receive(happening("enter_chat"));
+    await rig.clock.settle();
+    expect(rig.socket().of("aibot_respond_welcome_msg")[0]?.body.text?.content).toBe("welcome");
+    rig.answer.status = 503;
+    const say = async (text: string): Promise<void> => {
+      rig.socket().receive(callback(text));
+      await rig.clock.settle();
+    };
+    const answers = (): number => rig.socket().of("aibot_respond_msg").length;
+    await say("one");
+    expect(answers()).toBe(0);
+    await say("two");
+    await say("three");
+    expect(answers()).toBe(1);
+    await rig.clock.advance(600_000);
+    await say("four");
+    expect(answers()).toBe(2);
   });
 
   it("is not ready while the store refuses, holds what comes, and is again when it is stored", async () => {
