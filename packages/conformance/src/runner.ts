@@ -62,7 +62,7 @@ export const playOnce = async (
       switches: { ...friendly, ...switches } as SomeSwitches,
     });
     for (const fault of faults) await gateway.addFault(fault);
-    stage = new Stage(played, gateway, lane, bot, limitMs(lane), spawn);
+    stage = new Stage(played, gateway, lane, bot, limitMs(lane, played), spawn);
     try {
       stage.start();
       // Whether it comes to that is for the case to judge.
@@ -207,7 +207,8 @@ const leftEarly = (stage: Stage, { checks }: Case, error: unknown): void => {
 };
 
 /** No case may take longer; six minutes is what the real lane is allowed. Milliseconds of the wall clock. */
-const limitMs = ({ name }: Lane): number => (name === "real" ? 360_000 : 60_000);
+const limitMs = ({ name }: Lane, { long = [] }: Case): number =>
+  long.includes(name) ? 3_600_000 : name === "real" ? 360_000 : 60_000;
 
 /** How long a start may keep the others waiting, milliseconds of the wall clock. */
 const gateMs = 3_000;

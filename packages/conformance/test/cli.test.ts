@@ -72,6 +72,14 @@ describe("run", () => {
     expect(plays({ contract: true, can: [] })).toEqual(cases.filter(({ needs = [] }) => needs.length === 0));
   });
 
+  it("leaves out what takes long in the lane, and only there", () => {
+    const every = { contract: true, can: abilities };
+    const long = cases.filter(({ long: lanes = [] }) => lanes.includes("scaled"));
+    expect(long.length).toBeGreaterThan(0);
+    expect(select({ ...every, lane: "scaled" }).selected).toEqual(cases.filter((played) => !long.includes(played)));
+    expect(select(every).selected).toEqual(cases);
+  });
+
   it("plays a case for the one of its checks that is asked for, and no check is both wanted and left out", () => {
     const { selected, skipped } = select(observed, "BEAT-2a");
     expect(selected.map(({ name }) => name)).toEqual([

@@ -60,6 +60,45 @@ describe.concurrent("a client that", () => {
     expect(findings[0]?.message).toContain("floods");
     expect(ms).toBeLessThan(15_000);
   });
+
+  it(
+    "hangs leaves its case untested, is killed, and the next case is played",
+    { timeout: 60_000 },
+    async ({ expect }) => {
+      const hangs = `const s = new WebSocket(process.env.WECOM_BOT_WS_URL);
+      process.on("SIGTERM", () => {});
+      s.onopen = () => { s.send(JSON.stringify({ cmd: "aibot_subscribe", headers: { req_id: "s" },
+        body: { bot_id: process.env.WECOM_BOT_ID, secret: process.env.WECOM_BOT_SECRET } }));
+        setTimeout(() => { for (;;); }, 100); };`;
+      const { outcomes, harness } = await run([greeting, talk], program(hangs), options);
+      const verdicts = Object.fromEntries(outcomes.map(({ id, verdict }) => [id, verdict]));
+      expect(harness).toEqual([]);
+      expect(verdicts).toMatchObject({ "AUTH-1": "pass", "IN-7a": "untested", "IN-7b": "untested" });
+    },
+  );
+
+  it("prints garbage and closes its output is judged all the same", { timeout: 30_000 }, async ({ expect }) => {
+    const garbage = `import { closeSync } from "node:fs";
+      process.stdout.write(Buffer.from([0, 255, 254, 10, 123, 34]));
+      closeSync(1);
+      const s = new WebSocket(process.env.WECOM_BOT_WS_URL);
+      s.onopen = () => s.send(JSON.stringify({ cmd: "aibot_subscribe", headers: { req_id: "s" },
+        body: { bot_id: process.env.WECOM_BOT_ID, secret: process.env.WECOM_BOT_SECRET } }));`;
+    const played = await playOnce({ played: greeting, spawn: program(garbage) }, options);
+    expect(played.findings).toMatchObject([{ id: "AUTH-1", verdict: "pass" }]);
+  });
+
+  it(
+    "goes away in the middle of its subscribe fails, and is told with its last words",
+    { timeout: 30_000 },
+    async ({ expect }) => {
+      const gone =
+        "const s = new WebSocket(process.env.WECOM_BOT_WS_URL); s.onopen = () => process.kill(process.pid, 'SIGSEGV')";
+      const { findings } = await playOnce({ played: greeting, spawn: program(gone) }, options);
+      expect(findings[0]).toMatchObject({ verdict: "fail" });
+      expect(findings[0]?.message).toContain("was killed by SIGSEGV");
+    },
+  );
 });
 
 describe("a process", () => {
