@@ -1,5 +1,5 @@
 /**
- * The whole gateway without a socket: bots, connections, the kick rule, acks, faults, and who waits for what.
+ * The whole gateway without a socket: it takes each input to where it belongs, and holds who is subscribed and who kicks whom.
  *
  * `handle(now, input)` returns everything that follows from the input, in order; `deadline` says when to come back with a
  * tick. `now` is the transport clock; the world clock is inside (clock.ts). The same seed and the same inputs give the
@@ -8,8 +8,9 @@
  * Invariants: nothing a client sends makes it throw; every act with a req_id is answered by exactly one ack unless a fault
  * eats it; every table has a bound or a life; an ack leaves in the order in which its connection's commands came.
  *
- * What a frame means is session.ts; what is said in chats, and what replies are worth, conversations.ts; which fact the
- * server is assumed to have, switches.ts; why something happened, behaviours.ts; what can be broken, faults.ts.
+ * What a frame means is session.ts; how connections live and end, connections.ts; what is said in chats, and what replies are
+ * worth, conversations.ts; how callbacks go out, deliveries.ts; what faults do, strikes.ts. Which fact the server is assumed
+ * to have is switches.ts; why something happened, behaviours.ts; what can be broken, faults.ts.
  */
 import { cmd } from "@openws/protocol/frames";
 import { behaviours } from "./behaviours.ts";
@@ -21,11 +22,12 @@ import { Connections, type Connection } from "./connections.ts";
 import { Conversations, ok, type Verdict } from "./conversations.ts";
 import { Deliveries } from "./deliveries.ts";
 import type { Answer, ConnectionView, Pong, Upgrade, WorldEffect, WorldInput } from "./effects.ts";
-import { Faults, lastsMs, type ArmedFault, type Fault, type FaultOf } from "./faults.ts";
+import { Faults, type ArmedFault, type Fault, type FaultOf } from "./faults.ts";
 import { Lint, type Finding } from "./lint.ts";
 import type { HttpAnswer, UploadedFile } from "./media.ts";
-import { errmsgOf, judge, Outlet, type Asked } from "./outlet.ts";
+import { judge, Outlet, type Asked } from "./outlet.ts";
 import type { Act } from "./session.ts";
+import { Strikes } from "./strikes.ts";
 import { profile, SomeSwitches, type ProfileName, type Switches } from "./switches.ts";
 import type { Turn } from "./turns.ts";
 import { Waiters, type CallId, type Told } from "./waiters.ts";
@@ -69,13 +71,12 @@ export class World {
   #faults!: Faults;
   #outlet!: Outlet;
   #deliveries!: Deliveries;
+  #strikes!: Strikes;
   #effects: WorldEffect[] = [];
   readonly #counter = { seq: 0 };
   readonly #bots: Bots;
   readonly #connections: Connections;
   #lint: Lint | undefined;
-  /** Faults that keep the port closed. */
-  readonly #shutBy = new Set<string>();
   readonly #waiters: Waiters;
 
   constructor(options: WorldOptions = {}) {
@@ -298,11 +299,11 @@ export class World {
       const bot = act.type === "subscribe" ? act.botId : connection.session.bot;
       for (const armed of this.#faults.take(this.#clock.transport, "strike", { bot, cmd: command })) {
         if (entry) entry.fault = armed.id;
-        this.#strike(connection, armed);
+        this.#strikes.strike(connection, armed);
       }
       if (this.#connections.get(n) !== connection || connection.silent) return;
       const [refusing] = this.#faults.take(this.#clock.transport, "command", { bot, cmd: command });
-      if (refusing && this.#refuseByFault(asked, act, refusing)) return;
+      if (refusing && this.#strikes.refuses(asked, act, refusing)) return;
     }
 
     if (act.type === "subscribe") {
@@ -412,7 +413,7 @@ export class World {
     connection.deaf = false;
     session.subscribed(bot.id);
     for (const armed of this.#faults.take(this.#clock.transport, "subscribe", { bot: bot.id, cmd: cmd.subscribe }))
-      this.#overtake(bot, armed);
+      this.#strikes.overtake(bot, armed);
     return {
       why: "ok",
       sent: () => this.#begun(bot, before === connection ? undefined : before, before !== connection),
@@ -437,7 +438,7 @@ export class World {
       for (const turn of this.#conversations.unanswered(bot, destination(bot)!))
         this.#deliveries.deliver(bot, turn, "callback.redelivered");
     for (const armed of this.#faults.take(this.#clock.transport, "strike", { bot: bot.id }))
-      if (bot.live) this.#strike(bot.live, armed);
+      if (bot.live) this.#strikes.strike(bot.live, armed);
   }
 
   #kick({ bot: id, call, closeAfterMs }: WorldInput & { type: "kick" }): void {
@@ -507,7 +508,7 @@ export class World {
 
   #reset(): void {
     for (const { session } of this.#connections) this.#connections.cut(session.n, "reset");
-    for (const id of this.#shutBy) this.#comeBack(id);
+    this.#strikes.comeBack();
     this.#waiters.clear();
     this.#bots.clear();
     this.#clock.reset();
@@ -548,6 +549,19 @@ export class World {
       outlet: this.#outlet,
       switches: () => this.switches,
     });
+    this.#strikes = new Strikes({
+      bots: this.#bots,
+      clock: this.#clock,
+      connections: this.#connections,
+      conversations: this.#conversations,
+      deliveries: this.#deliveries,
+      outlet: this.#outlet,
+      switches: () => this.switches,
+      emit: (effect) => this.#effects.push(effect),
+      kick: (bot, closeAfterMs) => this.#kickByNobody(bot, closeAfterMs, "by a fault"),
+      leave: (connection, reason) => this.#leave(connection, reason),
+      perform: (connection, act) => this.#perform(connection, act),
+    });
     for (const bot of this.#options.bots ?? []) this.#bots.configure(bot);
     for (const fault of this.#options.faults ?? []) this.#faults.arm(this.#clock.transport, fault);
   }
@@ -558,13 +572,13 @@ export class World {
   #arm(fault: Fault, call: CallId): void {
     const armed = this.#faults.arm(this.#clock.transport, fault);
     this.#reply(call, { type: "armed", fault: { id: armed.id, fault, used: armed.used } });
-    if (fault.kind === "down") this.#goDown(armed.id, fault);
+    if (fault.kind === "down") this.#strikes.goDown(armed.id, fault);
     if (fault.cmd !== undefined) return;
     // What strikes a connection as a whole does so now where there is one.
     for (const bot of this.#bots.all()) {
       if (!bot.live || (fault.bot !== undefined && fault.bot !== bot.id)) continue;
       for (const struck of this.#faults.take(this.#clock.transport, "strike", { bot: bot.id }))
-        if (bot.live) this.#strike(bot.live, struck);
+        if (bot.live) this.#strikes.strike(bot.live, struck);
     }
   }
 
@@ -572,110 +586,8 @@ export class World {
     const armed = this.faults().find(({ id }) => id === fault);
     if (!armed) return this.#refuse(call, 404, `there is no armed fault ${fault}; it may be used up`);
     this.#faults.disarm(fault);
-    this.#comeBack(fault);
+    this.#strikes.comeBack(fault);
     this.#reply(call, { type: "armed", fault: armed });
-  }
-
-  #goDown(id: string, fault: FaultOf<"down">): void {
-    for (const { session } of this.#connections) this.#connections.cut(session.n, "reset");
-    if (fault.how !== "refuse") return;
-    this.#shutBy.add(id);
-    this.#effects.push({ type: "port", open: false });
-    this.#clock.after(lastsMs(fault)!, () => this.#comeBack(id));
-  }
-
-  #comeBack(id: string): void {
-    if (this.#shutBy.delete(id) && this.#shutBy.size === 0) this.#effects.push({ type: "port", open: true });
-  }
-
-  /** A fault that strikes a connection as a whole. */
-  #strike(connection: Connection, { id, fault }: ArmedFault): void {
-    const { n } = connection.session;
-    const bot = connection.session.bot === undefined ? undefined : this.#bots.get(connection.session.bot);
-    this.#outlet.note(connection, `fault ${fault.kind}`, undefined, id);
-    switch (fault.kind) {
-      case "half-open":
-      case "nat-drop":
-      case "reset":
-        return this.#connections.cut(n, fault.kind);
-      case "close":
-        return this.#connections.cut(n, "close", sendable(fault.code ?? 1000));
-      case "ping":
-        this.#effects.push({ type: "ping", connection: n, noted: true });
-        return;
-      case "forget":
-        this.#leave(connection, "the gateway forgot the subscription");
-        if (connection.session.state === "subscribed") connection.session.lost();
-        return;
-      case "half-alive":
-        connection.deaf = true;
-        if (fault.forMs !== undefined)
-          this.#clock.after(fault.forMs, () => {
-            connection.deaf = false;
-          });
-        return;
-      case "kick":
-        if (bot?.live === connection) this.#kickByNobody(bot, fault.closeAfterMs, "by a fault");
-        return;
-      case "burst":
-        if (bot) this.#burst(bot, fault.count, id);
-        return;
-      case "clock-jump":
-        return this.#clock.advance(fault.ms, false);
-      default:
-      // The other kinds have other occasions.
-    }
-  }
-
-  #burst(bot: Bot, count: number, fault: string): void {
-    for (let user = 1; user <= count && bot.live; user++) {
-      const message = {
-        from: { userid: `burst-${user}` },
-        msgtype: "text",
-        text: { content: `message ${user} of ${count}` },
-      };
-      this.#deliveries.deliver(bot, this.#conversations.say(bot, message, destination(bot)), "callback.message", fault);
-    }
-  }
-
-  /** A message that overtakes the ack of its subscribe (GW-AUTH-16). */
-  #overtake(bot: Bot, { id, fault }: ArmedFault): void {
-    const content = (fault as FaultOf<"callback-before-ack">).text ?? "said before the ack";
-    const turn = this.#conversations.say(
-      bot,
-      { from: { userid: "zhangsan" }, msgtype: "text", text: { content } },
-      destination(bot),
-    );
-    this.#deliveries.deliver(bot, turn, "callback.message", id);
-  }
-
-  /** Whether the fault answers the command. */
-  #refuseByFault(asked: Asked, act: Act, { id, fault }: ArmedFault): boolean {
-    if (asked.entry) asked.entry.fault = id;
-    const answer = (errcode: number, errmsg: string): true => {
-      this.#outlet.answer(asked, { why: "ok", note: `fault ${fault.kind}` }, this.#outlet.latency(), {
-        errcode,
-        errmsg,
-      });
-      return true;
-    };
-    switch (fault.kind) {
-      case "errcode":
-        return answer(fault.errcode, fault.errmsg ?? errmsgOf(fault.errcode));
-      case "throttle":
-        return answer(fault.errcode ?? 846_607, errmsgOf(fault.errcode ?? 846_607));
-      case "upload":
-        if (fault.what === "finish-fails") return answer(-1, errmsgOf(-1));
-        if (fault.what === "md5-mismatch")
-          return answer(this.switches.uploadErrcode, behaviours["upload.bad-md5"].errmsg ?? "");
-        // Acked, and never kept.
-        if (act.type !== "upload-chunk") return false;
-        this.#outlet.answer(asked, this.#perform(asked.connection, act), this.#outlet.latency());
-        this.#conversations.uploads.lose(act.uploadId, act.index);
-        return true;
-      default:
-        return false;
-    }
   }
 
   // -------------------------------------------------------------------------------------------------------------------
@@ -689,10 +601,6 @@ export class World {
     this.#reply(call, { type: "refused", status, detail });
   }
 }
-
-/** 1005 and 1006 say that there was no close frame, and 1015 that TLS failed: none of them can be sent. */
-const sendable = (code: number): number =>
-  (code >= 3000 && code < 5000) || (code >= 1000 && code < 1015 && ![1004, 1005, 1006].includes(code)) ? code : 1000;
 
 /** What a user may send and a bot never gets (GW-MSG-23, GW-MSG-25). */
 const neverDelivered = new Set(["stream", "location", "link", "business_card"]);

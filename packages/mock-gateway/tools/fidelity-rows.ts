@@ -326,8 +326,8 @@ export const rows: Readonly<Record<string, Row>> = {
   "GW-MSG-15": code(
     "nothing is kept for later",
     "world.ts",
-    "if (bot.live) this.#strike(bot.live, armed);\n  }",
-    'if (bot.live) this.#strike(bot.live, armed);\n    for (const chat of this.chats(bot.id))\n      for (const item of chat.items)\n        if (item.by === "user" && !item.delivered)\n          this.#deliveries.deliver(bot, this.#conversations.say(bot, { from: { userid: item.userid }, msgtype: "text", text: { content: "late" } }, destination(bot)), "callback.message");\n  }',
+    "if (bot.live) this.#strikes.strike(bot.live, armed);\n  }",
+    'if (bot.live) this.#strikes.strike(bot.live, armed);\n    for (const chat of this.chats(bot.id))\n      for (const item of chat.items)\n        if (item.by === "user" && !item.delivered)\n          this.#deliveries.deliver(bot, this.#conversations.say(bot, { from: { userid: item.userid }, msgtype: "text", text: { content: "late" } }, destination(bot)), "callback.message");\n  }',
     "world.test.ts: what is said while the bot is offline is not delivered, also not later",
   ),
   "GW-MSG-17": nothing(caller),
