@@ -107,13 +107,13 @@ export const invariants: readonly Invariant[] = [
     id: "subscribe-first",
     holds: "the first frame of a socket is its one subscribe, at once, and nothing follows before its ack",
     check({ sockets }) {
-      for (const { n, openedAt, sent, acks } of sockets) {
+      for (const { n, openedAt, sent } of sockets) {
         if (openedAt === undefined) continue;
         const [first, ...rest] = sent;
         if (first === undefined) continue;
         if (first.cmd !== "aibot_subscribe" || first.at - openedAt > 5_000 || first.req_id === "")
           return breach("subscribe-first", first.at, `the first frame of socket ${n} was ${first.cmd}`);
-        const ack = acks.get(first.req_id)?.[0];
+        const [ack] = first.lane.acks;
         for (const { cmd, at, place } of rest) {
           if (cmd === "aibot_subscribe") return breach("subscribe-first", at, `a second subscribe on socket ${n}`);
           if (ack === undefined || ack.errcode !== 0 || ack.place > place)
@@ -127,8 +127,8 @@ export const invariants: readonly Invariant[] = [
     id: "ready-by-ack",
     holds: "a client is ready when its own subscribe was acked with 0, and by nothing else",
     check({ sockets }) {
-      for (const { n, readyAt, sent, acks } of sockets) {
-        const ack = acks.get(sent[0]?.req_id ?? "")?.[0];
+      for (const { n, readyAt, sent } of sockets) {
+        const ack = sent[0]?.lane.acks[0];
         if (readyAt !== undefined && (ack?.errcode !== 0 || ack.at > readyAt))
           return breach("ready-by-ack", readyAt, `socket ${n} was taken for subscribed`);
         if (readyAt === undefined && ack?.errcode === 0)
@@ -179,8 +179,8 @@ export const invariants: readonly Invariant[] = [
     holds:
       "refused credentials are not tried again without the operator, or as seldom as was agreed; a throttled subscribe is not for 30 s",
     check({ sockets, operator, history }) {
-      for (const [index, { acks, sent, endedAt }] of sockets.entries()) {
-        const ack = acks.get(sent[0]?.req_id ?? "")?.[0];
+      for (const [index, { sent, endedAt }] of sockets.entries()) {
+        const ack = sent[0]?.lane.acks[0];
         const agreed = history.credentialsRetryMs ?? Infinity;
         const leastMs = Math.min(leastAfter.get(ack?.errcode ?? 0) ?? 0, agreed);
         const next = sockets[index + 1];
@@ -202,7 +202,8 @@ export const invariants: readonly Invariant[] = [
     holds: "after disconnected_event nothing is sent, the socket goes at once, and open requests settle",
     check({ sockets }) {
       for (const { n, received, sent, endedAt } of sockets)
-        for (const { frame, at, place } of received) {
+        for (const { errcode, frame, at, place } of received) {
+          if (errcode !== undefined) continue;
           if (object(object(frame["body"])["event"])["eventtype"] !== "disconnected_event") continue;
           if (endedAt > at) return breach("kick-obeyed", at, `socket ${n} was kept after a kick`);
           const late = sent.find((other) => other.place > place);
@@ -220,12 +221,11 @@ export const invariants: readonly Invariant[] = [
     id: "notices-silence",
     holds: "50 s after the last good ping ack a socket is let go",
     check({ sockets, history }) {
-      for (const { n, readyAt, endedAt, sent, received } of sockets) {
+      for (const { n, readyAt, endedAt, received } of sockets) {
         if (readyAt === undefined) continue;
-        const pings = new Set(sent.filter(({ cmd }) => cmd === "ping").map(({ req_id }) => req_id));
         let heardAt = readyAt;
-        for (const { req_id, errcode, at } of received) {
-          if (errcode !== 0 || !pings.has(req_id)) continue;
+        for (const { lane, errcode, at } of received) {
+          if (errcode !== 0 || lane?.sent[0]?.cmd !== "ping") continue;
           if (at - heardAt > noticedMs) break;
           heardAt = at;
         }
@@ -240,12 +240,11 @@ export const invariants: readonly Invariant[] = [
     holds: "846609 on any ack ends the socket, and nothing is sent on it afterwards",
     check({ sockets }) {
       for (const { n, received, sent, endedAt } of sockets)
-        for (const { errcode, at, place, req_id } of received) {
-          // Looked for seldom, so no index.
-          if (errcode !== 846609 || !sent.some((other) => other.req_id === req_id && other.place < place)) continue;
+        for (const { errcode, at, place, lane } of received) {
+          const owed = lane?.sent[0];
+          if (errcode !== 846609 || owed === undefined || owed.place > place) continue;
           if (endedAt > at) {
             // An ack that came too late for its frame belongs to nobody any more.
-            const owed = sent.find((other) => other.req_id === req_id)!;
             if (owed.cmd === "ping" || at - owed.at >= ackMs) continue;
             return breach("not-subscribed", at, `socket ${n} was kept after 846609`);
           }
@@ -273,7 +272,8 @@ export const invariants: readonly Invariant[] = [
     holds: "each callback that arrives is handed on exactly once, whatever else is odd",
     check({ sockets, history, delivered: handed }) {
       let due = 0;
-      for (const { received } of sockets) for (const { frame } of received) if (isCallback(frame)) due++;
+      for (const { received } of sockets)
+        for (const { errcode, frame } of received) if (errcode === undefined && isCallback(frame)) due++;
       if (handed === due) return undefined;
       // One frame is only JSON after a repair; JSON.parse knows nothing of it.
       const repaired = history.happenings.filter(

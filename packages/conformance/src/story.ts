@@ -25,6 +25,7 @@ export interface Sent {
   readonly req_id: string;
   readonly body: Json;
   readonly text: string;
+  readonly lane: Lane;
   /** The request it came from; pings and subscribes have none. */
   readonly request: Request | undefined;
 }
@@ -36,7 +37,14 @@ export interface Received {
   readonly frame: Json;
   /** Of an ack; a callback has none. */
   readonly errcode: number | undefined;
-  readonly req_id: string;
+  /** Of an ack. */
+  readonly lane: Lane | undefined;
+}
+
+/** What one req_id saw on one socket, in order: what was sent, and the acks that came. */
+export interface Lane {
+  readonly sent: Sent[];
+  readonly acks: Received[];
 }
 
 /** One socket, from its dial on. */
@@ -50,8 +58,8 @@ export interface Socket {
   endedAt: Millis;
   readonly sent: Sent[];
   readonly received: Received[];
-  /** Of those received, the acks, by req_id. */
-  readonly acks: Map<string, Received[]>;
+  /** By req_id. */
+  readonly lanes: Map<string, Lane>;
 }
 
 /** One request of the application to the connection. */
@@ -114,18 +122,24 @@ export function tell(history: History): Story {
   return new Telling(history).story();
 }
 
+/** What is known of a req_id, whatever the socket. */
+interface Thread {
+  /** Requests that were not sent yet, oldest first. */
+  readonly unsent: Request[];
+  /** Of a callback's. */
+  chat: string | undefined;
+}
+
 /** One pass over the happenings. */
 class Telling {
   readonly #history: History;
   readonly #sockets = new Map<number, Socket>();
   readonly #sent: Sent[] = [];
   readonly #requests = new Map<number, Request>();
-  /** Requests that were not sent yet, by their req_id, oldest first. */
-  readonly #unsent = new Map<string, Request[]>();
+  readonly #threads = new Map<string, Thread>();
   readonly #moves: Move[] = [];
   readonly #operator: (Happening & { what: "operator" })[] = [];
   readonly #answers = new Map<number, AnswerStory>();
-  readonly #chatOf = new Map<string, string>();
   readonly #chats = new Map<string, Sent[]>();
   readonly #irregular: Breach[] = [];
   readonly #noticed: (Happening & { what: "noticed" })[] = [];
@@ -174,7 +188,7 @@ class Telling {
           endedAt: Infinity,
           sent: [],
           received: [],
-          acks: new Map(),
+          lanes: new Map(),
         };
         this.#sockets.set(n, this.#socket);
         return;
@@ -213,9 +227,7 @@ class Telling {
           orphan: false,
         };
         this.#requests.set(key, request);
-        const queue = this.#unsent.get(req_id);
-        if (queue) queue.push(request);
-        else this.#unsent.set(req_id, [request]);
+        this.#thread(req_id).unsent.push(request);
         return;
       }
       case "settled": {
@@ -232,14 +244,14 @@ class Telling {
         if (happening.did === "restart") {
           this.#state = "idle";
           // What the dead process had queued is not what its successor sends.
-          this.#unsent.clear();
+          for (const { unsent } of this.#threads.values()) unsent.length = 0;
           for (const request of this.#requests.values()) request.orphan ||= request.settled === undefined;
         }
         return;
       case "answering": {
         const { answer: n, req_id, chat } = happening;
         this.#answers.set(n, { n, at, req_id, chat, said: undefined, over: undefined });
-        this.#chatOf.set(req_id, chat);
+        this.#thread(req_id).chat = chat;
         return;
       }
       case "said": {
@@ -278,7 +290,7 @@ class Telling {
     const socket = this.#sockets.get(happening.socket);
     if (socket === undefined) return this.#note("regular", at, "a frame was sent without a socket");
     const frame = json(happening);
-    const cmd = String(frame["cmd"]);
+    const cmd = nameOf(frame["cmd"]);
     const req_id = String(object(frame["headers"])["req_id"]);
     const body = object(frame["body"]);
     let request: Request | undefined;
@@ -287,13 +299,15 @@ class Telling {
       if (request === undefined)
         this.#note("regular", at, `${cmd} ${req_id} was sent without being asked for, or again`);
     }
-    const sent: Sent = { at, place, socket, frame, cmd, req_id, body, text, request };
+    const lane = laneOf(socket, req_id);
+    const sent: Sent = { at, place, socket, frame, cmd, req_id, body, text, lane, request };
     if (request) request.sent = sent;
+    lane.sent.push(sent);
     socket.sent.push(sent);
     this.#sent.push(sent);
     const chat =
       cmd === "aibot_respond_msg"
-        ? this.#chatOf.get(req_id)
+        ? this.#threads.get(req_id)?.chat
         : cmd === "aibot_send_msg"
           ? String(body["chatid"])
           : undefined;
@@ -305,11 +319,16 @@ class Telling {
 
   /** The oldest request of this text that was not sent yet. */
   #takeUnsent(req_id: string, text: string): Request | undefined {
-    const queue = this.#unsent.get(req_id);
-    if (queue === undefined) return undefined;
-    if (queue[0]?.text === text) return queue.shift();
-    const place = queue.findIndex((request) => request.text === text);
-    return place === -1 ? undefined : queue.splice(place, 1)[0];
+    const unsent = this.#threads.get(req_id)?.unsent;
+    if (unsent?.[0]?.text === text) return unsent.shift();
+    const place = unsent?.findIndex((request) => request.text === text) ?? -1;
+    return place === -1 ? undefined : unsent?.splice(place, 1)[0];
+  }
+
+  #thread(req_id: string): Thread {
+    let thread = this.#threads.get(req_id);
+    if (thread === undefined) this.#threads.set(req_id, (thread = { unsent: [], chat: undefined }));
+    return thread;
   }
 
   #takeReceived(happening: Frame, place: number): void {
@@ -317,26 +336,39 @@ class Telling {
     // What a socket says after it was let go is nothing the client may know of.
     if (socket.endedAt < Infinity) return;
     const frame = json(happening);
+    const { at } = happening;
+    const { cmd, errcode } = frame;
+    if (cmd !== undefined || typeof errcode !== "number") {
+      socket.received.push({ at, place, frame, errcode: undefined, lane: undefined });
+      return;
+    }
     const req_id = object(frame["headers"])["req_id"];
-    const isAck = frame["cmd"] === undefined && typeof frame["errcode"] === "number";
-    const received: Received = {
-      at: happening.at,
-      place,
-      frame,
-      errcode: isAck ? (frame["errcode"] as number) : undefined,
-      req_id: typeof req_id === "string" ? req_id : "",
-    };
+    const lane = laneOf(socket, typeof req_id === "string" ? req_id : "");
+    const received: Received = { at, place, frame, errcode, lane };
     socket.received.push(received);
-    if (!isAck) return;
-    const acks = socket.acks.get(received.req_id);
-    if (acks) acks.push(received);
-    else socket.acks.set(received.req_id, [received]);
+    lane.acks.push(received);
   }
 
   #note(id: string, at: Millis, message: string): void {
     this.#irregular.push({ id, at, message });
   }
 }
+
+function laneOf({ lanes }: Socket, req_id: string): Lane {
+  let lane = lanes.get(req_id);
+  if (lane === undefined) lanes.set(req_id, (lane = { sent: [], acks: [] }));
+  return lane;
+}
+
+/** A command's name, always as the same string: it is compared very often. */
+function nameOf(cmd: unknown): string {
+  const name = String(cmd);
+  return names.get(name) ?? name;
+}
+
+const names = new Map(
+  ["ping", "aibot_respond_msg", "aibot_send_msg", "aibot_subscribe"].map((name) => [name, name] as const),
+);
 
 /** Makes a breach. */
 export function breach(id: string, at: Millis, message: string): Breach {

@@ -3,13 +3,13 @@
  * Each returns the first breach it meets; their sentences stand in ../invariants.ts.
  */
 import { markOf, marks, object } from "../history.ts";
+import type { Millis } from "../history.ts";
 import { breach } from "../story.ts";
 import type { Breach, Request, Sent, Story } from "../story.ts";
 
 /** What a stream's frames may look like, one after the other. */
 export function streamFrames({ sent }: Story): Breach | undefined {
-  const streams = new Map<string, Sent>();
-  const first = new Map<string, Sent>();
+  const streams = new Map<string, { before: Sent; openedAt: Millis | undefined }>();
   for (const frame of sent) {
     if (frame.cmd !== "aibot_respond_msg" && frame.cmd !== "aibot_send_msg") continue;
     const { at, body } = frame;
@@ -25,11 +25,16 @@ export function streamFrames({ sent }: Story): Breach | undefined {
     const finish = stream["finish"] === true;
     if (finish && !/[^\s\u200B-\u200D\u2060\uFEFF]/.test(content))
       return breach("stream-frames", at, `stream ${id} was finished without a visible character`);
-    const before = streams.get(id);
-    streams.set(id, frame);
     // A frame that was refused opens nothing.
-    if (!first.has(id) && frame.request?.settled?.outcome.type !== "refused") first.set(id, frame);
-    if (before === undefined) continue;
+    const openedAt = frame.request?.settled?.outcome.type === "refused" ? undefined : at;
+    const known = streams.get(id);
+    if (known === undefined) {
+      streams.set(id, { before: frame, openedAt });
+      continue;
+    }
+    const { before } = known;
+    known.before = frame;
+    known.openedAt ??= openedAt;
     if (before.req_id !== frame.req_id)
       return breach("stream-frames", at, `stream ${id} was continued on another req_id`);
     const earlier = object(before.body["stream"]);
@@ -40,7 +45,7 @@ export function streamFrames({ sent }: Story): Breach | undefined {
     } else if (!finish && !content.startsWith(String(earlier["content"])))
       return breach("stream-frames", at, `a frame of stream ${id} does not begin with the one before`);
     // A finish that was sent in time may be refused, and tried again later.
-    const inTime = earlier["finish"] === true || at - (first.get(id)?.at ?? at) <= 600_000;
+    const inTime = earlier["finish"] === true || at - (known.openedAt ?? at) <= 600_000;
     if (before.socket === frame.socket && !inTime)
       return breach("stream-frames", at, `stream ${id} was continued after its ten minutes`);
   }
@@ -108,7 +113,7 @@ export function endsSoon({ answers, chats, sockets, history }: Story): Breach | 
 export function pushesOnce({ sent }: Story): Breach | undefined {
   for (const push of sent) {
     if (push.cmd !== "aibot_send_msg") continue;
-    for (const [mark] of push.text.matchAll(marks)) {
+    for (const mark of push.text.match(marks) ?? []) {
       const before = sent.findLast(
         ({ place, cmd, text }) =>
           place < push.place && (cmd === "aibot_respond_msg" || cmd === "aibot_send_msg") && text.includes(mark),
@@ -139,7 +144,7 @@ export function readByUsers({
 }: Story): Breach | undefined {
   const seen = new Map<string, { times: number; chat: string }>();
   for (const { content, chat } of history.shown)
-    for (const [mark] of content.matchAll(marks)) {
+    for (const mark of content.match(marks) ?? []) {
       const before = seen.get(mark);
       if (before) before.times++;
       else seen.set(mark, { times: 1, chat });

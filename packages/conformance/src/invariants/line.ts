@@ -4,7 +4,7 @@
  */
 import type { Millis } from "../history.ts";
 import { breach } from "../story.ts";
-import type { Breach, Sent, Story } from "../story.ts";
+import type { Breach, Received, Sent, Story } from "../story.ts";
 
 const ackMs = 10_000;
 const stableMs = 60_000;
@@ -62,11 +62,11 @@ export function staysAway({ moves, sockets, operator, history }: Story): Breach 
 /** Ready sockets are pinged in time. */
 export function heartbeat({ sockets, history }: Story): Breach | undefined {
   const seen = new Set<string>();
-  for (const { n, readyAt, endedAt, sent, acks } of sockets) {
+  for (const { n, readyAt, endedAt, sent } of sockets) {
     if (readyAt === undefined) continue;
     let before = readyAt;
     let acked = true;
-    for (const { cmd, req_id, at } of sent) {
+    for (const { cmd, req_id, at, lane } of sent) {
       if (cmd !== "ping") continue;
       if (seen.has(req_id)) return breach("heartbeat", at, `the req_id ${req_id} of a ping was used before`);
       seen.add(req_id);
@@ -74,7 +74,7 @@ export function heartbeat({ sockets, history }: Story): Breach | undefined {
       if (acked && at - before < 20_000)
         return breach("heartbeat", at, `socket ${n} was pinged again after ${at - before} ms`);
       before = at;
-      acked = acks.get(req_id)?.some((ack) => ack.errcode === 0 && ack.at < at + ackMs) ?? false;
+      acked = lane.acks.some((ack) => ack.errcode === 0 && ack.at < at + ackMs);
     }
     const end = Math.min(endedAt, history.endAt);
     if (end - before > 45_000) return breach("heartbeat", end, `socket ${n} was not pinged any more`);
@@ -84,46 +84,45 @@ export function heartbeat({ sockets, history }: Story): Breach | undefined {
 
 /** No frame overtakes the ack of the one before it. */
 export function oneInFlight({ sockets }: Story): Breach | undefined {
-  for (const { sent, acks } of sockets) {
-    const last = new Map<string, Sent>();
-    for (const frame of sent) {
-      if (frame.cmd === "ping") continue;
-      const before = last.get(frame.req_id);
-      last.set(frame.req_id, frame);
-      if (before === undefined || frame.at - before.at >= ackMs) continue;
-      const acked = acks.get(frame.req_id)?.some(({ place }) => place > before.place && place < frame.place) ?? false;
-      if (!acked)
-        return breach("one-in-flight", frame.at, `${frame.req_id}: a frame was sent while another was in flight`);
-    }
-  }
+  for (const { lanes } of sockets)
+    for (const { sent, acks } of lanes.values())
+      for (let n = 1; n < sent.length; n++) {
+        const [before, { at, place: sentAs, req_id, cmd }] = [sent[n - 1]!, sent[n]!];
+        if (cmd === "ping" || at - before.at >= ackMs) continue;
+        if (!acks.some(({ place }) => place > before.place && place < sentAs))
+          return breach("one-in-flight", at, `${req_id}: a frame was sent while another was in flight`);
+      }
   return undefined;
 }
 
 /** No ack confirms a later frame than its own. */
 export function lateAcks({ sockets }: Story): Breach | undefined {
-  for (const { sent, acks } of sockets) {
-    const lanes = new Map<string, number>();
-    for (const { request, req_id, cmd } of sent) {
-      if (request === undefined) continue;
-      const nth = (lanes.get(req_id) ?? 0) + 1;
-      lanes.set(req_id, nth);
-      const { settled } = request;
-      if (settled === undefined || (settled.outcome.type !== "acked" && settled.outcome.type !== "refused")) continue;
-      const came = (acks.get(req_id) ?? []).filter(({ place }) => place < settled.place);
-      const errcode = came.at(-1)?.errcode;
-      if (came.length < nth)
-        return breach(
-          "late-acks",
-          settled.at,
-          `${cmd} number ${nth} of ${req_id} was credited with ack ${came.length}`,
-        );
-      if ((errcode === 0) !== (settled.outcome.type === "acked"))
-        return breach(
-          "late-acks",
-          settled.at,
-          `${cmd} of ${req_id} settled as ${settled.outcome.type} by errcode ${String(errcode)}`,
-        );
+  for (const { lanes } of sockets)
+    for (const { sent, acks } of lanes.values()) {
+      const late = lateAck(sent, acks);
+      if (late !== undefined) return late;
     }
+  return undefined;
+}
+
+function lateAck(sent: readonly Sent[], acks: readonly Received[]): Breach | undefined {
+  let nth = 0;
+  for (const { request, req_id, cmd } of sent) {
+    if (request === undefined) continue;
+    nth++;
+    const { settled } = request;
+    if (settled === undefined || (settled.outcome.type !== "acked" && settled.outcome.type !== "refused")) continue;
+    let came = 0;
+    while (came < acks.length && acks[came]!.place < settled.place) came++;
+    if (came < nth)
+      return breach("late-acks", settled.at, `${cmd} number ${nth} of ${req_id} was credited with ack ${came}`);
+    const errcode = acks[came - 1]?.errcode;
+    if ((errcode === 0) !== (settled.outcome.type === "acked"))
+      return breach(
+        "late-acks",
+        settled.at,
+        `${cmd} of ${req_id} settled as ${settled.outcome.type} by errcode ${String(errcode)}`,
+      );
   }
   return undefined;
 }

@@ -8,10 +8,11 @@ export function uploads({ sockets, uploaded }: Story): Breach | undefined {
   const media = new Set<string>();
   const inits = new Map<string, number>();
   const taken = new Map<string, Set<number>>();
-  for (const { n, sent, acks } of sockets) {
+  for (const { n, sent } of sockets) {
     const sends = new Map<string, number>();
     for (const frame of sent) {
-      const { cmd, at, req_id, body, request } = frame;
+      const { cmd, at, lane, body, request } = frame;
+      if (cmd === "ping" || cmd === "aibot_respond_msg") continue;
       const id = String(body["upload_id"]);
       if (cmd === "aibot_send_msg" && body["msgtype"] === "file") {
         const mediaId = String(object(body["file"])["media_id"]);
@@ -21,7 +22,7 @@ export function uploads({ sockets, uploaded }: Story): Breach | undefined {
       if (!cmd.startsWith("aibot_upload")) continue;
       const ack =
         request?.settled?.outcome.type === "acked"
-          ? object(acks.get(req_id)?.find(({ errcode }) => errcode === 0)?.frame["body"])
+          ? object(lane.acks.find(({ errcode }) => errcode === 0)?.frame["body"])
           : undefined;
       if (cmd === "aibot_upload_media_init") {
         const size = Number(body["total_size"]);
