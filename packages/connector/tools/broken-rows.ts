@@ -158,7 +158,7 @@ export const brokenRows: Readonly<Record<number, readonly [instead: string, ...c
   ],
   25: [
     "has no deadline for writes",
-    [node, "(line?.timeout ?? 0) === 0) line?.setTimeout(writeMs);", "false) line?.setTimeout(writeMs);"],
+    [node, "(socket.timeout ?? 0) === 0) socket.setTimeout(writeMs);", "false) socket.setTimeout(writeMs);"],
   ],
   26: ["answers no WebSocket ping", [node, "perMessageDeflate: false,", "perMessageDeflate: false, autoPong: false,"]],
   27: [
@@ -175,9 +175,9 @@ export const brokenRows: Readonly<Record<number, readonly [instead: string, ...c
   ],
   29: [
     "handles what comes again again",
-    [bot, "this.#seen.has(msgid) || this.#seenBefore.has(msgid)", "msgid === undefined"],
+    [bot, "this.#seen.add(msgid).size === size) return true;", "this.#seen.add(msgid).size < 0) return true;"],
   ],
-  30: ["remembers every msgid for ever", [bot, "this.#seen.size >= rememberedMsgids", "this.#seen.size < 0"]],
+  30: ["remembers every msgid for ever", [bot, "size + 1 >= rememberedMsgids", "size < 0"]],
   31: [
     "merges all single chats",
     [message, ": body.from.userid, type: body.chattype }", ': "single", type: body.chattype }'],
