@@ -9,7 +9,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Gateway, startGateway } from "@openws/mock-gateway";
 import { progressOn } from "../src/cli/progress.ts";
 import { command } from "./command.ts";
-import { run, serve } from "./process.ts";
+import { run, serve, serveWhole } from "./process.ts";
 
 const secret = "s3cret-s3cret";
 const english = { LANG: "en_US.UTF-8", LC_ALL: "", LC_MESSAGES: "" };

@@ -49,8 +49,13 @@ export async function run(args: readonly string[], env: NodeJS.ProcessEnv = {}):
 }
 
 /** Runs `serve --echo --json` and waits for its first line. */
-export async function serve(args: readonly string[], env: NodeJS.ProcessEnv): Promise<Running> {
-  const all = ["serve", "--echo", "--json", "--listen", "127.0.0.1:0", ...args];
+export function serve(args: readonly string[], env: NodeJS.ProcessEnv): Promise<Running> {
+  return serveWhole(["--echo", ...args], env);
+}
+
+/** As {@link serve}, without `--echo`: the service with its API. */
+export async function serveWhole(args: readonly string[], env: NodeJS.ProcessEnv): Promise<Running> {
+  const all = ["serve", "--json", "--listen", "127.0.0.1:0", ...args];
   const { child, said, ended } = start(all, env);
   const line = once(createInterface({ input: child.stdout }), "line");
   const first = await Promise.race([line, ended]);
