@@ -66,7 +66,7 @@ export const createApi = (driver: Driver, { version, guard: guarded }: ApiOption
     // A defect of the mock itself: say so rather than look like the real server.
     return problem(c, 500, `the mock gateway failed: ${error.message}`);
   });
-  app.notFound((c) => problem(c, 404, `there is nothing at ${c.req.method} ${c.req.path}; see GET /`));
+  app.notFound((c) => problem(c, 404, `there is nothing at ${c.req.method} ${c.req.path}; see GET /openapi.json`));
   app.use(
     "/api/*",
     guard(guarded, (status, detail) => {

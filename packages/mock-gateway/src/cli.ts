@@ -204,6 +204,12 @@ const signalled = (): Promise<void> =>
     for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => resolve());
   });
 
+// Whoever reads has had enough, as in `… | head`: no reason to complain.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE") throw error;
+  process.exit(0);
+});
+
 const complain = (message: string): void => void process.stderr.write(`openws-gateway: ${message}\n`);
 
 try {

@@ -484,7 +484,10 @@ export const readFault = (spec: string): Fault => {
   if (!(String(name) in faultTable))
     throw new RangeError(`there is no fault "${String(name)}"; the kinds are ${Object.keys(faultTable).join(", ")}`);
   const [{ path, message }] = read.error.issues as [z.core.$ZodIssue];
-  throw new RangeError(`the fault "${spec}" will not do: ${path.join(".")}${path.length > 0 ? ": " : ""}${message}`);
+  const member = path.join(".");
+  const wrong = member === "" ? message : member in fields ? `${member}: ${message}` : `it lacks ${member}`;
+  const { example } = faultTable[name as FaultKind];
+  throw new RangeError(`the fault "${spec}" will not do: ${wrong}; this one would: ${example}`);
 };
 
 /** The JSON Schema of one kind of fault. */

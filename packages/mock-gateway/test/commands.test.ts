@@ -123,6 +123,6 @@ describe("who may move the gateway", () => {
     expect((await fetch(`${base}/reset?token=${String(gateway.token)}`, { method: "POST" })).status).toBe(401);
     expect((await fetch(`${base.replace("/api", "")}/readyz`)).status).toBe(200);
     expect(await fault([], { OPENWS_GATEWAY_API: base, OPENWS_GATEWAY_TOKEN: gateway.token! })).toBe(0);
-    await expect(fault([], { OPENWS_GATEWAY_API: base })).rejects.toThrow(/token is missing or wrong/);
+    await expect(fault([], { OPENWS_GATEWAY_API: base })).rejects.toThrow(/asks for its token: give it with --token/);
   });
 });

@@ -54,6 +54,8 @@ export class Api {
     const answer: unknown = text === "" ? undefined : parsed(text);
     if (response.ok) return answer;
     const { detail } = (answer ?? {}) as { detail?: string };
+    if (response.status === 401)
+      throw new ApiError("the gateway asks for its token: give it with --token, or in OPENWS_GATEWAY_TOKEN");
     throw new ApiError(detail ?? `the gateway answered ${response.status}`);
   }
 

@@ -300,7 +300,10 @@ export const record: Command = async (args) => {
   );
   await ended;
   await recorder.stop();
-  if (file !== undefined) closeSync(file);
+  // What a peer still says while it goes is not written any more.
+  const written = file;
+  file = undefined;
+  if (written !== undefined) closeSync(written);
   return failed ? 1 : 0;
 };
 
