@@ -151,7 +151,10 @@ export class Service {
         const text = this.textOf(entry);
         const body = JSON.stringify(envelopeOf(entry, { text, files: await this.filesOf(entry) }));
         const id = stableIdOf(entry);
-        const signed = await signatures(webhook.secrets, { id, timestamp: Math.floor(clock.now() / 1000), body });
+        const timestamp = Math.floor(clock.now() / 1000);
+        const signed = await signatures(webhook.secrets, { id, timestamp, body }, (mac, said) =>
+          cipher.hmac(mac, said),
+        );
         const traced = entry.traceparent === undefined ? {} : { traceparent: entry.traceparent };
         return { headers: { "content-type": "application/json", ...traced, ...signed }, body };
       },
@@ -170,7 +173,8 @@ export class Service {
         disk: media.disk,
         keepMs: media.keepMs,
         baseUrl: options.baseUrl,
-        sign: (name) => sign(signingKey, name),
+        // Whoever has the address has the file, and nobody can make up another.
+        sign: (name) => Promise.resolve(hex(cipher.hmac(signingKey, name))),
         tell: (event) => tell({ of: "spool", event }),
       });
     this.#bots = new Bots({
@@ -369,10 +373,6 @@ export class Service {
   }
 }
 
-/** HMAC-SHA256 in hex: whoever has the address has the file, and nobody can make up another. */
-async function sign(key: Uint8Array, name: string): Promise<string> {
-  const bytes = new Uint8Array(key);
-  const imported = await crypto.subtle.importKey("raw", bytes, { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
-  const mac = new Uint8Array(await crypto.subtle.sign("HMAC", imported, new TextEncoder().encode(name)));
-  return Array.from(mac, (byte) => byte.toString(16).padStart(2, "0")).join("");
+function hex(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

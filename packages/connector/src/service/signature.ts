@@ -25,24 +25,31 @@ export interface SignedHeaders {
 
 const encoder = new TextEncoder();
 
-/** Keys by secret: importing one costs more than signing. Secrets are few; both forms of a secret are kept. */
-const keys = new Map<string, ReturnType<typeof importKey>>();
+/** HMAC-SHA256 of a text. */
+export type Hmac = (key: Uint8Array<ArrayBuffer>, text: string) => Uint8Array | Promise<Uint8Array>;
+
+/** Keys by their bytes' array: importing one costs more than signing. */
+const imported = new WeakMap<Uint8Array<ArrayBuffer>, ReturnType<typeof importKey>>();
+/** The bytes of secrets, in both forms; secrets are few. */
+const keys = new Map<string, Uint8Array<ArrayBuffer>>();
 const rememberedKeys = 1_000;
 
 /**
  * Signs a body. `id` must stay the same over all tries of a delivery, and `timestamp` (Unix seconds) is that of the try.
- * `secrets` are one, or two while rotating, newest first.
+ * `secrets` are one, or two while rotating, newest first. `hmac` is WebCrypto's where no other is given: one that needs no
+ * other thread takes a fifth of the time.
  */
 export async function signatures(
   secrets: readonly string[],
   { id, timestamp, body }: { id: string; timestamp: number; body: string },
+  hmac: Hmac = webHmac,
 ): Promise<SignedHeaders> {
   const seconds = String(timestamp);
   const standard = secrets.map(async (secret) => {
-    const mac = await hmac("standard", secret, `${id}.${seconds}.${body}`);
+    const mac = await hmac(keyOf("standard", secret), `${id}.${seconds}.${body}`);
     return `v1,${base64(mac)}`;
   });
-  const plain = secrets.map(async (secret) => hex(await hmac("plain", secret, `${seconds}:${body}`)));
+  const plain = secrets.map(async (secret) => hex(await hmac(keyOf("plain", secret), `${seconds}:${body}`)));
   const [newest = "", previous] = await Promise.all(plain);
   return {
     "webhook-id": id,
@@ -105,7 +112,7 @@ export async function verifyWebhook(options: VerifyOptions): Promise<unknown> {
     const [family, text] = standard
       ? (["standard", `${id}.${timestamp}.${body}`] as const)
       : (["plain", `${timestamp}:${body}`] as const);
-    const mac = await hmac(family, secret, text);
+    const mac = await webHmac(keyOf(family, secret), text);
     const expected = standard ? base64(mac) : hex(mac);
     if (given.some((each) => equal(each, expected))) return JSON.parse(body) as unknown;
   }
@@ -121,15 +128,24 @@ function headerOf(headers: VerifyOptions["headers"], name: string): string | und
   return typeof found === "string" ? found : found?.[0];
 }
 
-async function hmac(family: "standard" | "plain", secret: string, text: string): Promise<Uint8Array> {
+function keyOf(family: "standard" | "plain", secret: string): Uint8Array<ArrayBuffer> {
   const name = `${family} ${secret}`;
   let key = keys.get(name);
   if (key === undefined) {
     if (keys.size >= rememberedKeys) keys.clear();
-    key = importKey(family === "standard" ? standardKey(secret) : encoder.encode(secret));
+    key = family === "standard" ? standardKey(secret) : encoder.encode(secret);
     keys.set(name, key);
   }
-  return new Uint8Array(await crypto.subtle.sign("HMAC", await key, encoder.encode(text)));
+  return key;
+}
+
+async function webHmac(key: Uint8Array<ArrayBuffer>, text: string): Promise<Uint8Array> {
+  let ready = imported.get(key);
+  if (ready === undefined) {
+    ready = importKey(key);
+    imported.set(key, ready);
+  }
+  return new Uint8Array(await crypto.subtle.sign("HMAC", await ready, encoder.encode(text)));
 }
 
 function importKey(bytes: Uint8Array<ArrayBuffer>) {
@@ -149,8 +165,12 @@ function equal(a: string, b: string): boolean {
   return difference === 0;
 }
 
+const hexOf = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
+
 function hex(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  let text = "";
+  for (const byte of bytes) text += hexOf[byte]!;
+  return text;
 }
 
 function base64(bytes: Uint8Array): string {

@@ -2,7 +2,7 @@
  * The vault's cipher, and the store's own key: node:crypto, which Node, Deno and Bun have, and the file that holds the
  * key. Decides the form of a sealed thing and where the key is looked for.
  */
-import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from "node:crypto";
+import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes } from "node:crypto";
 import { closeSync, fsyncSync, openSync, readFileSync, writeSync } from "node:fs";
 import { UsageError } from "@openws/protocol";
 import { StoreError } from "./store.ts";
@@ -23,6 +23,7 @@ export const nodeCipher: Cipher = {
       Buffer.concat([Buffer.of(version), nonce, cipher.update(plain), cipher.final(), cipher.getAuthTag()]),
     );
   },
+  hmac: (key, text) => createHmac("sha256", key).update(text).digest(),
   open: (key, sealed, bound) => {
     if (sealed[0] !== version || sealed.length < 1 + nonceBytes + tagBytes) return undefined;
     const nonce = sealed.subarray(1, 1 + nonceBytes);

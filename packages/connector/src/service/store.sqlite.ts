@@ -7,7 +7,7 @@
  * commits that wait share one transaction and one sync; batches are in the order of calls; when a commit is refused, so
  * are those that wait behind it.
  */
-import { mkdirSync } from "node:fs";
+import { closeSync, mkdirSync, openSync } from "node:fs";
 import { dirname, extname } from "node:path";
 import { Worker } from "node:worker_threads";
 import {
@@ -44,10 +44,16 @@ export interface SqliteOptions {
 export async function openSqlite(path: string, options: SqliteOptions = {}): Promise<Store> {
   try {
     mkdirSync(dirname(path), { recursive: true });
+    // It holds what people said: its owner's alone. SQLite gives its other files the same mode.
+    closeSync(openSync(path, "a", 0o600));
   } catch (cause) {
-    throw new StoreError("unwritable", `the folder of the database ${path} cannot be made; see to the rights to it`, {
-      cause,
-    });
+    throw new StoreError(
+      "unwritable",
+      `the database ${path} cannot be opened or made; see to its folder and the rights to it`,
+      {
+        cause,
+      },
+    );
   }
   const store = new SqliteStore(path, options);
   await store.opened;

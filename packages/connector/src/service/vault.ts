@@ -12,12 +12,14 @@
  * answered as undefined, never as garbage.
  */
 
-/** AES-256-GCM and HKDF-SHA256, synchronous: a callback must be on its way to the disk in the turn in which it came. */
+/** AES-256-GCM, HKDF and HMAC with SHA-256, synchronous: a callback must be on its way to the disk in the turn in which it came. */
 export interface Cipher {
   /** Derives a key of 32 bytes. */
   key(secret: Uint8Array, info: string): Uint8Array;
   /** Nonce, ciphertext and tag in one; `bound` must be the same when it is opened. */
   seal(key: Uint8Array, plain: Uint8Array, bound: string): Uint8Array<ArrayBuffer>;
+  /** HMAC-SHA256. */
+  hmac(key: Uint8Array, text: string): Uint8Array;
   /** Undefined for what was not sealed under this key, or was changed. */
   open(key: Uint8Array, sealed: Uint8Array, bound: string): Uint8Array | undefined;
 }

@@ -455,6 +455,12 @@ describe("the SQLite store", () => {
     expect(await troubleOf(again.entries({ limit: 10 }))).toBe("corrupt");
   });
 
+  it("is its owner's alone to read", async () => {
+    const store = await sqlite();
+    await store.commit(put(entry(1)));
+    for (const name of ["a.db", "a.db-wal"]) expect(statSync(join(folder, name)).mode & 0o077).toBe(0);
+  });
+
   it("refuses a folder that cannot be", async () => {
     writeFileSync(join(folder, "file"), "");
     expect(await troubleOf(sqlite("file/a.db"))).toBe("unwritable");
