@@ -203,6 +203,29 @@ describe("send --allow-kick", () => {
 });
 
 describe("send --api", () => {
+  test("through the service itself: a text, a file, a card arrive, and nobody is kicked", limit, async () => {
+    const other = await startGateway({ latencyMs: 0, switches: { chatPrecondition: "off" } });
+    const key = "k3y-k3y-k3y-k3y-k3y-k3y";
+    const own = { OPENWS_DATABASE: ":memory:", OPENWS_API_KEY: key, WECOM_BOT_WS_URL: other.url };
+    await using running = await serveWhole([], { ...env, ...own });
+    await other.waitForBot("bot");
+    const path = join(folder, "c.bin");
+    writeFileSync(path, Buffer.alloc(700_000, 7));
+    const card_action = { type: 1, url: "https://x.example" };
+    const card = { card_type: "text_notice", main_title: { title: "t" }, card_action };
+    for (const args of [["hello"], ["--file", path], ["--card", JSON.stringify(card)]]) {
+      const sent = await command(["send", ...args, "--to", "user:lily", "--api", running.url, "--key", key], english);
+      expect(sent).toMatchObject({ code: 0, stdout: "delivered\n" });
+    }
+    const items = other.chat("bot", "lily")!.items.filter(({ by }) => by === "bot");
+    expect(items).toMatchObject([{ content: "hello" }, { kind: "file", filename: "c.bin" }, { kind: "template_card" }]);
+    expect(other.log().filter(({ cmd }) => cmd === "aibot_subscribe")).toHaveLength(1);
+    const wrong = await command(["send", "hi", "--to", "user:lily", "--api", running.url, "--key", "wrong"], chinese);
+    expect(wrong).toMatchObject({ code: 1, stderr: expect.stringContaining("连接器拒绝了该密钥") as string });
+    await running.end();
+    await other.stop();
+  });
+
   interface Asked {
     readonly method: string;
     readonly url: string;
