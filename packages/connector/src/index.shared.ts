@@ -12,6 +12,7 @@ export type { Downloaded, DownloadedStream, DownloadOptions, FileSource, Media, 
 export type { UploadOptions, Uploaded } from "./upload.ts";
 export type { Attachment, Chat, EventKind, HappenedEvent, Message, MessageKind } from "./message.ts";
 export { withoutMention } from "./message.ts";
+export { MistakeError } from "./mistake.ts";
 export type { Missed, ObserverFailed } from "./events.ts";
 export {
   type Answerable,
