@@ -24,6 +24,8 @@ export default defineConfig({
     env: { NODE_COMPILE_CACHE: join(import.meta.dirname, "node_modules/.cache/compiled") },
     // Many a test only waits for a process it started.
     maxWorkers: availableParallelism() + 1,
+    // No test is about so long a time; a machine that has other things to do is no failure.
+    testTimeout: 30_000,
     // For `--project protocol --coverage` (the lane `coverage`): of the core every branch matters. The path is the project's.
     coverage: {
       include: ["src/**"],

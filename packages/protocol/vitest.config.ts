@@ -1,3 +1,4 @@
 import { defineConfig } from "vitest/config";
 
-export default defineConfig({ test: { name: "protocol", include: ["test/**/*.test.ts"] } });
+/** Files share their worker's modules: nothing in this package, nor in its tests, has a state that outlives a test. */
+export default defineConfig({ test: { name: "protocol", include: ["test/**/*.test.ts"], isolate: false } });
