@@ -35,6 +35,8 @@ const start = (given: Given, report: (event: Reported) => void): TesteeClient =>
   const frames = new Map<string, WsFrame>();
   let keys = 0;
   let kicked = false;
+  /** The only way in which the SDK tells of credentials that were refused is the text of an error. */
+  let refused = false;
   const frameOf = (to: string): WsFrame => frames.get(to)!;
   const fresh = (card: Card): Card => ({ task_id: generateReqId("task"), ...card });
   const bytes = ({ sizeBytes }: FileGiven): Buffer => Buffer.alloc(sizeBytes, "some bytes ");
@@ -71,7 +73,13 @@ const start = (given: Given, report: (event: Reported) => void): TesteeClient =>
   client.on("event.disconnected_event", () => {
     kicked = true;
   });
-  client.on("error", (error) => log("error", error.message));
+  client.on("error", (error) => {
+    log("error", error.message);
+    refused ||= /authentication failed/i.test(error.message);
+  });
+  client.on("authenticated", () => {
+    refused = false;
+  });
   client.connect();
 
   return {
@@ -92,7 +100,8 @@ const start = (given: Given, report: (event: Reported) => void): TesteeClient =>
           said += part;
           const end = at === op.parts.length - 1;
           const answer = await acked(client.replyStream(frame, id, said, end, undefined, feedback));
-          if (end || answer.outcome !== "acked") return answer;
+          // A frame that failed is no reason to stop: the next one holds its text, too.
+          if (end) return answer;
         }
         return { outcome: "done" };
       }
@@ -134,7 +143,7 @@ const start = (given: Given, report: (event: Reported) => void): TesteeClient =>
     update: ({ to, card }) => acked(client.updateTemplateCard(frameOf(to), card as never)),
     state: () => ({
       outcome: "done",
-      state: client.isConnected ? "ready" : kicked ? "kicked" : "connecting",
+      state: client.isConnected ? "ready" : kicked ? "kicked" : refused ? "refused" : "connecting",
     }),
   };
 };
