@@ -176,7 +176,7 @@ export const defects = {
   "drops-words-behind-the-mention": row("IN-15a", "a command behind the mention is stripped with it"),
   "strips-every-mention": row("IN-15b", "the bot's mention is stripped wherever it stands"),
   "takes-no-chattype-for-single": row("IN-17", "a message without chattype is taken for one of a single chat"),
-  "welcomes-late": row("EVENT-1a", "a welcome is sent after 8 s"),
+  "welcomes-late": row("EVENT-1a", "a welcome is sent after 20 s"),
   "hears-no-event-from-nobody": row("EVENT-5", "an event without from is ignored"),
   "welcomes-again": row("EVENT-6", "an event that comes again is answered again"),
   "answers-clicks-by-a-push": row("EVENT-2a", "a click is answered by a push"),

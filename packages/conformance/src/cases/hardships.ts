@@ -231,50 +231,49 @@ const lateAck: Case = {
   play: async (stage) => {
     await stage.conversing();
     // How long this client waits for an ack, and then goes on, it shows by itself.
-    await stage.gateway.addFault("ack-drop:cmd=aibot_respond_msg");
+    await stage.gateway.addFault("ack-drop:cmd=aibot_respond_msg,times=2");
     const shown = await stage.say("!stream 3", "lisi");
-    const waited = await stage.until(() => under(stage, shown.reqId)[1], stage.ms(minute) + 8_000);
-    if (waited === undefined)
+    const frames = (): Frame[] => under(stage, shown.reqId);
+    await stage.until(() => frames()[2], 2 * stage.ms(minute) + 12_000);
+    if (frames().length < 2)
       return stage.untested("REPLY-9", "after a frame whose ack is lost the client sends no further one");
-    const gap = waited.at - under(stage, shown.reqId)[0]!.at;
+    const gap = Math.max(...gaps(frames()));
     await stage.answered(shown.reqId, "lisi", 0, minute);
-    for (const fault of [
-      `ack-delay:ms=${Math.round(gap * 1.25)},cmd=aibot_respond_msg`,
-      "errcode:errcode=846608,cmd=aibot_respond_msg,nth=2",
-      `ack-delay:ms=${Math.round(gap * 0.5)},cmd=aibot_respond_msg,nth=2`,
-    ])
-      await stage.gateway.addFault(fault);
-    const { reqId } = await stage.say("!stream 4");
-    const first = await stage.until(() => under(stage, reqId)[0], stage.ms(minute) + 3_000);
-    if (first === undefined) return;
-    const refused = await stage.until(
-      () => {
-        const second = under(stage, reqId)[1];
-        return second && stage.wire.ackOf(second)?.json?.["errcode"] === 846608 ? stage.wire.ackOf(second) : undefined;
-      },
-      gap * 4 + 2_000,
-    );
-    const acks = stage.wire.all.filter(
-      (frame) => frame.dir === "out" && frame.reqId === reqId && frame.cmd === undefined,
-    );
-    const refusal = refused ?? acks.find(({ json }) => json?.["errcode"] === 846608);
-    const second = under(stage, reqId)[1];
-    if (refusal === undefined || second === undefined)
-      return stage.untested("REPLY-9", "the second frame was not refused after the late ack of the first");
-    const late = acks.find(({ json }) => json?.["errcode"] === 0);
-    if (late === undefined || late.seq > refusal.seq)
-      return stage.untested("REPLY-9", "the late ack did not come before the refusal");
-    await stage.pause(stage.ms(minute) / 2 + 2_500);
-    const { id } = streamOf(first);
-    const further = under(stage, reqId).filter((frame) => frame.seq > refusal.seq && streamOf(frame).id === id);
-    stage.judge(
-      "REPLY-9",
-      further.length <= 1,
-      late.seq < second.seq
-        ? "the second frame waited for the late ack"
-        : `the late ack came ${Math.round(late.at - second.at)} ms after the second frame, its refusal ${Math.round(refusal.at - second.at)} ms after it; ${further.length} further frames of that stream`,
-      [first, second, late, refusal, ...further.slice(0, 3)],
-    );
+
+    let waits = 0;
+    // A busy machine may let the late ack miss the moment between the second frame and its refusal.
+    for (const user of ["zhangsan", "wangwu", "zhaoliu", "sunqi"]) {
+      for (const fault of [
+        `ack-delay:ms=${Math.round(gap * 1.25)},cmd=aibot_respond_msg`,
+        "errcode:errcode=846608,cmd=aibot_respond_msg,nth=2",
+        `ack-delay:ms=${Math.round(gap * 0.7)},cmd=aibot_respond_msg,nth=2`,
+      ])
+        await stage.gateway.addFault(fault);
+      const { reqId } = await stage.say("!stream 4", user);
+      const acks = (): Frame[] =>
+        stage.wire.all.filter((frame) => frame.dir === "out" && frame.reqId === reqId && frame.cmd === undefined);
+      const refused = (): Frame | undefined => acks().find(({ json }) => json?.["errcode"] === 846608);
+      await stage.until(refused, gap * 4 + stage.ms(minute) + 2_000);
+      await stage.pause(stage.ms(minute) / 2 + 2_500);
+      const [first, second] = under(stage, reqId);
+      const late = acks().find(({ json }) => json?.["errcode"] === 0);
+      const refusal = refused();
+      if (first === undefined || second === undefined || late === undefined || refusal === undefined) continue;
+      if (late.seq < second.seq) waits++;
+      if (late.seq < second.seq || late.seq > refusal.seq) continue;
+      const { id } = streamOf(first);
+      const own = under(stage, reqId).filter((frame) => streamOf(frame).id === id);
+      const early = own.filter(({ seq }) => seq > late.seq && seq < refusal.seq);
+      const further = own.filter(({ seq }) => seq > refusal.seq);
+      return stage.judge(
+        "REPLY-9",
+        early.length === 0 && further.length <= 1,
+        `the late ack came ${Math.round(late.at - second.at)} ms after the second frame, its refusal ${Math.round(refusal.at - second.at)} ms after it; ${early.length} further frames of that stream before the refusal, ${further.length} after it`,
+        [first, second, late, ...early.slice(0, 2), refusal, ...further.slice(0, 3)],
+      );
+    }
+    if (waits === 4) stage.judge("REPLY-9", true, "the next frame waits for the late ack", stage.wire.all.slice(-4));
+    else stage.untested("REPLY-9", "the late ack did not come between the second frame and its refusal");
   },
 };
 

@@ -276,7 +276,9 @@ const events: Case = {
         : "an event was answered by aibot_respond_msg",
       wrong,
     );
-    const answers = stage.wire.business(after).filter(({ cmd }) => cmd !== "aibot_subscribe");
+    const answers = stage.wire
+      .business(after)
+      .filter(({ cmd, reqId }) => cmd !== "aibot_subscribe" && reqId !== entered.reqId);
     stage.judge(
       "EVENT-4",
       answers.length === 0,

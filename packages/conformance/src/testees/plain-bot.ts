@@ -110,7 +110,7 @@ const onEvent = (asked: Asked, eventtype: string, body: Json): void => {
 
 const welcome = async (asked: Asked): Promise<void> => {
   if (broken("answers-events-as-messages")) return void client.stream(asked, [], () => "welcome");
-  if (broken("welcomes-late")) await pause(8 * client.connection.second);
+  if (broken("welcomes-late")) await pause(20 * client.connection.second);
   client.connection.line.send("aibot_respond_welcome_msg", asked.reqId, {
     msgtype: "text",
     text: { content: "welcome" },

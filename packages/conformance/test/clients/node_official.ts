@@ -27,17 +27,30 @@ interface TextBody {
   readonly chatid?: string;
 }
 
+const card = (title: string, task_id: string) => ({
+  card_type: "button_interaction",
+  main_title: { title },
+  button_list: [{ text: "Press", style: 1, key: "press" }],
+  task_id,
+});
+
 const onText = async (frame: WsFrame): Promise<unknown> => {
   const { text, from, chatid } = frame.body as TextBody;
-  const [word, argument = ""] = text.content.replace(/^@\S+ /, "").split(" ", 2);
+  const mention = `@${env["WECOM_BOT_NAME"] ?? ""} `;
+  const said = text.content.startsWith(mention) ? text.content.slice(mention.length) : text.content;
+  const [word, argument = ""] = said.split(/ ([^]*)/, 2);
   switch (word) {
     case "!stream": {
       const id = generateReqId("stream");
-      let said = "";
+      let content = "";
       for (let at = 1; at <= Number(argument); at++) {
         if (at > 1) await pause(150);
-        said += `word${at} `;
-        await client.replyStream(frame, id, said, at === Number(argument));
+        content += `word${at} `;
+        // A frame whose ack does not come is no reason to break off: the next one says it all again.
+        await client.replyStream(frame, id, content, at === Number(argument)).catch((error: unknown) => {
+          if (!/timeout/i.test(String(error))) throw error;
+          log("no ack", String(error));
+        });
       }
       return undefined;
     }
@@ -45,19 +58,42 @@ const onText = async (frame: WsFrame): Promise<unknown> => {
       return client.sendMessage(chatid ?? from.userid, { msgtype: "markdown", markdown: { content: argument } });
     case "!upload": {
       const bytes = Buffer.alloc(Number(argument), "some bytes ");
-      const { media_id } = await client.uploadMedia(bytes, { type: "file", filename: "file.bin" });
-      return client.replyMedia(frame, "file", media_id);
+      try {
+        const { media_id } = await client.uploadMedia(bytes, { type: "file", filename: "file.bin" });
+        return await client.replyMedia(frame, "file", media_id);
+      } catch (error) {
+        log("no upload", String(error));
+        return client.replyStream(frame, generateReqId("stream"), "the upload failed", true);
+      }
     }
+    case "!card":
+      return client.replyTemplateCard(frame, card("Press the button", generateReqId("card")));
+    case "!fail":
+      await client.replyStream(frame, generateReqId("stream"), "I begin", false);
+      throw new Error("this handler was asked to fail");
     case "!slow":
       await pause(Number(argument));
       return client.replyStream(frame, generateReqId("stream"), `that took ${argument} ms`, true);
     default:
-      return client.replyStream(frame, generateReqId("stream"), `echo: ${text.content}`, true);
+      return client.replyStream(frame, generateReqId("stream"), `echo: ${said}`, true);
   }
 };
 
 client.on("message.text", (frame) => {
   onText(frame).catch((error: unknown) => log("failed", String(error)));
+});
+client.on("event.enter_chat", (frame) => {
+  client
+    .replyWelcome(frame, { msgtype: "text", text: { content: "welcome" } })
+    .catch((error: unknown) => log("failed", String(error)));
+});
+client.on("event.template_card_event", (frame) => {
+  const { event } = frame.body as unknown as {
+    readonly event: { readonly template_card_event: { readonly task_id: string } };
+  };
+  client
+    .updateTemplateCard(frame, card("You pressed it", event.template_card_event.task_id))
+    .catch((error: unknown) => log("failed", String(error)));
 });
 client.on("error", (error) => log("error", error.message));
 client.connect();

@@ -47,6 +47,8 @@ interface Bubble {
   /** How much of the text stands in bubbles before this one. */
   settledLength: number;
   openedAt: number | undefined;
+  /** The line on which it was opened. */
+  line: Line | undefined;
   /** Its way is barred; what is left has to be pushed. */
   barred: boolean;
 }
@@ -161,6 +163,7 @@ export class PlainClient {
       said: "",
       settledLength: 0,
       openedAt: undefined,
+      line: undefined,
       barred: false,
     };
     this.#open.add(bubble);
@@ -193,6 +196,11 @@ export class PlainClient {
     if (connection.over && !broken("talks-on-after-a-kick")) return { outcome: "connection-lost" };
     const allowance = this.#allowance(bubble.asked.chatid);
     if (bubble.barred || !connection.line.ready) return undefined;
+    if (bubble.line !== undefined && bubble.line !== connection.line) {
+      if (broken("forgets-what-a-drop-interrupts")) return { outcome: "connection-lost" };
+      bubble.barred = broken("tries-no-old-req-id");
+      if (bubble.barred) return undefined;
+    }
     if (bubble.openedAt !== undefined && !broken("never-hands-over")) {
       const age = performance.now() - bubble.openedAt;
       if (age > 540 * connection.second) {
@@ -211,8 +219,6 @@ export class PlainClient {
       return undefined;
     }
     const settled = await this.#frame(bubble, false, instead ?? this.#text(bubble));
-    if (settled === "lost" && broken("forgets-what-a-drop-interrupts")) return { outcome: "connection-lost" };
-    if (settled === "lost" && broken("tries-no-old-req-id")) bubble.barred = true;
     if (settled === "lost" || settled === "no ack" || settled.errcode === 0) return undefined;
     if (broken("talks-on-after-a-kick")) return undefined;
     return this.#refused(bubble, settled.errcode, settled.body);
@@ -298,6 +304,7 @@ export class PlainClient {
     const { asked, feedbackId } = bubble;
     const first = bubble.openedAt === undefined;
     bubble.openedAt ??= performance.now();
+    bubble.line ??= this.connection.line;
     const feedback = broken("rates-late")
       ? !first && finish
         ? "trace_late"
