@@ -3,6 +3,7 @@ import { parseArgs } from "node:util";
 import { cases } from "../cases.ts";
 import { requirementOf, timed } from "../check.ts";
 import { requirements } from "../requirements.ts";
+import type { Ability } from "../testee.ts";
 import { defects, type DefectRow } from "../defects.ts";
 import { UsageError } from "../main.ts";
 
@@ -30,19 +31,36 @@ export function list(args: string[]): number {
     process.stdout.write(`${JSON.stringify(rows, undefined, 2)}\n`);
     return 0;
   }
-  for (const { id, level, contract, requirement } of rows)
-    process.stdout.write(`${id.padEnd(11)} ${level.padEnd(6)} ${contract ? "contract" : "        "}  ${requirement}\n`);
+  for (const { id, level, needs, requirement } of rows)
+    process.stdout.write(`${id.padEnd(11)} ${level.padEnd(6)} ${needs.padEnd(8)}  ${requirement}\n`);
   process.stdout.write(`${rows.length} checks of the ${requirements.length} requirements that bind a client\n`);
   return 0;
 }
 
+/** One row of `list`. */
+export interface Row {
+  readonly id: string;
+  readonly level: string;
+  readonly behaviour?: number;
+  /** What the client has to be for it: `contract`, `testee`, or nothing but a bot. */
+  readonly needs: "" | "contract" | "testee";
+  /** The abilities that a testee has to declare. */
+  readonly abilities: readonly Ability[];
+  readonly requirement: string;
+}
+
 /** The checks that there are, in the order of spec/requirements.yaml. */
-export const checks = (): { id: string; level: string; behaviour?: number; contract: boolean; requirement: string }[] =>
+export const checks = (): Row[] =>
   requirements.flatMap(({ id, level, behaviour, sentence }) => {
     const judging = cases.filter(({ checks: ids }) => ids.includes(id));
     if (judging.length === 0) return [];
-    const contract = judging.every((played) => played.contract === true);
-    return [{ id, level, ...(behaviour === undefined ? {} : { behaviour }), contract, requirement: sentence }];
+    const needs = judging.every((played) => played.needs !== undefined)
+      ? "testee"
+      : judging.every((played) => played.contract === true || played.needs !== undefined)
+        ? "contract"
+        : "";
+    const abilities = [...new Set(judging.flatMap((played) => played.needs ?? []))];
+    return [{ id, level, ...(behaviour === undefined ? {} : { behaviour }), needs, abilities, requirement: sentence }];
   });
 
 /** Runs `explain`. Returns the exit code; throws `UsageError` for an id that is none. */
