@@ -160,11 +160,17 @@ export class Copy implements Disposable {
         vitest,
         "run",
         "--reporter=json",
+        // A process a worker, and compiling vitest anew for each line, would be half of what the lane costs.
+        "--pool=threads",
         `--outputFile=${report}`,
         ...(title === undefined ? [] : ["-t", escape(title)]),
         ...files.map((file) => join("test", file)),
       ],
-      { cwd: this.#package, stdio: ["ignore", "ignore", "pipe"] },
+      {
+        cwd: this.#package,
+        env: { ...process.env, NODE_COMPILE_CACHE: join(this.#folder, "compiled") },
+        stdio: ["ignore", "ignore", "pipe"],
+      },
     );
     let errors = "";
     child.stderr.on("data", (data: Buffer) => (errors += data.toString()));
