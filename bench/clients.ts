@@ -1,10 +1,10 @@
 /**
  * The three clients that benches compare: the connector as a library, the official Node SDK, and a bare `ws` client that
- * parses and stringifies and does nothing else. Each answers a text with `echo: <text>`.
+ * parses and stringifies and does nothing else. Each answers a text with `echo: <text>`. A process loads the one it is.
  */
-import { WSClient, generateReqId, type WsFrame } from "@wecom/aibot-node-sdk";
-import { createBot } from "@openws/connector";
-import { WebSocket } from "ws";
+import type { WSClient, WsFrame } from "@wecom/aibot-node-sdk";
+import type { Bot } from "@openws/connector";
+import { loadPublished } from "./published.ts";
 
 /** Whose client. */
 export type Side = "ours" | "sdk" | "bare";
@@ -27,28 +27,31 @@ export const connect: Readonly<
   Record<Side, (url: string, botId: string, heartbeatMs?: number, subscribed?: () => void) => Promise<void>>
 > = {
   async ours(url, botId, heartbeatMs, subscribed = nothing) {
-    const bot = openBot(url, botId, heartbeatMs);
+    const bot = await openBot(url, botId, heartbeatMs);
     bot.on("text", (message) => `echo: ${message.text}`);
     bot.observe((event) => {
       if (event.type === "moved" && event.to === "ready") subscribed();
     });
     await bot.start();
   },
-  sdk: (url, botId, heartbeatMs, subscribed = nothing) =>
-    new Promise((resolve) => {
-      const client = openClient(url, botId, heartbeatMs);
-      client.on("message.text", (frame: WsFrame) => {
-        const { text } = frame.body as { text: { content: string } };
-        client.replyStream(frame, generateReqId("stream"), `echo: ${text.content}`, true).catch(nothing);
-      });
+  async sdk(url, botId, heartbeatMs, subscribed = nothing) {
+    const { generateReqId } = await import("@wecom/aibot-node-sdk");
+    const client = await openClient(url, botId, heartbeatMs);
+    client.on("message.text", (frame: WsFrame) => {
+      const { text } = frame.body as { text: { content: string } };
+      client.replyStream(frame, generateReqId("stream"), `echo: ${text.content}`, true).catch(nothing);
+    });
+    await new Promise<void>((resolve) => {
       client.on("authenticated", () => {
         subscribed();
         resolve();
       });
       client.connect();
-    }),
-  bare: (url, botId) =>
-    new Promise((resolve) => {
+    });
+  },
+  async bare(url, botId) {
+    const { WebSocket } = await import("ws");
+    await new Promise<void>((resolve) => {
       const ws = new WebSocket(url, { perMessageDeflate: false });
       ws.on("open", () => {
         const subscribe = { cmd: "aibot_subscribe", headers: { req_id: "subscribe" }, body: { bot_id: botId, secret } };
@@ -65,7 +68,8 @@ export const connect: Readonly<
         const stream = { id: `stream-${++streams}`, finish: true, content: `echo: ${frame.body.text.content}` };
         ws.send(JSON.stringify({ cmd: "aibot_respond_msg", headers: { req_id }, body: { msgtype: "stream", stream } }));
       });
-    }),
+    });
+  },
 };
 
 interface BareFrame {
@@ -75,15 +79,15 @@ interface BareFrame {
 }
 
 /** Our bot, without a pace of its own: what is measured is what it costs, not what WeCom allows. */
-export const openBot = (url: string, botId: string, heartbeatMs?: number): ReturnType<typeof createBot> =>
-  createBot({ botId, secret, url, quota: false, ...(heartbeatMs === undefined ? {} : { heartbeatMs }) });
+export const openBot = async (url: string, botId: string, heartbeatMs?: number): Promise<Bot> => {
+  loadPublished();
+  const { createBot } = await import("@openws/connector");
+  return createBot({ botId, secret, url, quota: false, ...(heartbeatMs === undefined ? {} : { heartbeatMs }) });
+};
 
 /** The SDK's client. */
-export const openClient = (url: string, botId: string, heartbeatInterval?: number): WSClient =>
-  new WSClient({
-    botId,
-    secret,
-    wsUrl: url,
-    logger: silent,
-    ...(heartbeatInterval === undefined ? {} : { heartbeatInterval }),
-  });
+export const openClient = async (url: string, botId: string, heartbeatInterval?: number): Promise<WSClient> => {
+  const sdk = await import("@wecom/aibot-node-sdk");
+  const beat = heartbeatInterval === undefined ? {} : { heartbeatInterval };
+  return new sdk.WSClient({ botId, secret, wsUrl: url, logger: silent, ...beat });
+};

@@ -7,7 +7,6 @@
  *
  * Switched on the mock: latencies 0; quota, subscribeRate off.
  */
-import { startGateway } from "@openws/mock-gateway";
 import { answer, ask, cpuMicros, hurry, next, passed, say as tell, start } from "./child.ts";
 import { type Side, connect, names } from "./clients.ts";
 import { median, say } from "./row.ts";
@@ -73,6 +72,7 @@ const main = async (): Promise<void> => {
 
 const load = async (): Promise<void> => {
   hurry();
+  const { startGateway } = await import("@openws/mock-gateway");
   const gateway = await startGateway({ latencyMs: 0, switches: { quota: "off", subscribeRate: "off" } });
   let echoes = 0;
   let over = false;

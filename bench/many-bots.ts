@@ -6,12 +6,11 @@
  *
  * Switched on the mock: latencies 0; subscribeRate off.
  */
-import { startGateway } from "@openws/mock-gateway";
 import { type Memory, answer, ask, cpuMicros, hurry, memory, next, passed, say as tell, start, stop } from "./child.ts";
 import { connect, names } from "./clients.ts";
 import { median, say } from "./row.ts";
 
-const bots = 1_000;
+const bots = Number(process.env["BENCH_BOTS"] ?? 1_000);
 const rounds = Number(process.env["BENCH_ROUNDS"] ?? 2);
 const heartbeatMs = 1_000;
 const measureMs = 5_000;
@@ -67,6 +66,7 @@ interface Found {
 
 const gateway = async (): Promise<void> => {
   hurry();
+  const { startGateway } = await import("@openws/mock-gateway");
   const { url } = await startGateway({ latencyMs: 0, switches: { subscribeRate: "off" } });
   tell("url", url);
 };
@@ -77,7 +77,11 @@ const client = async (side: "ours" | "sdk", url: string): Promise<void> => {
   answer("cpu", cpuMicros);
   tell("loaded", await memory());
   for (let n = 0; n < bots; n += 50)
-    await Promise.all(Array.from({ length: 50 }, (_, offset) => connect[side](url, `bot${n + offset}`, heartbeatMs)));
+    await Promise.all(
+      Array.from({ length: Math.min(50, bots - n) }, (_, offset) =>
+        connect[side](url, `bot${n + offset}`, heartbeatMs),
+      ),
+    );
   tell("subscribed");
 };
 

@@ -13,7 +13,7 @@ import type { Row } from "./row.ts";
 
 const folder = import.meta.dirname;
 /** What benches are made of. */
-const parts = ["run.ts", "row.ts", "child.ts", "clients.ts"];
+const parts = ["run.ts", "row.ts", "child.ts", "clients.ts", "published.ts"];
 const benches = readdirSync(folder)
   .filter((name) => name.endsWith(".ts") && !parts.includes(name))
   .toSorted();

@@ -6,7 +6,6 @@
  * the gateway has accepted the subscription again. Nothing here depends on how busy the machine is.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { startGateway } from "@openws/mock-gateway";
 import { answer, next, say as tell, start, stop } from "./child.ts";
 import { connect, names } from "./clients.ts";
 import { say } from "./row.ts";
@@ -17,6 +16,7 @@ const agesMs = [8_000, 5_000, 2_000];
 const longestMs = 100_000;
 
 const main = async (): Promise<void> => {
+  const { startGateway } = await import("@openws/mock-gateway");
   await using gateway = await startGateway({ latencyMs: 0, switches: { subscribeRate: "off" } });
   const clients = await Promise.all(
     sides.map(async (side) => {

@@ -13,8 +13,6 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { startGateway } from "@openws/mock-gateway";
-import { WebSocket } from "ws";
 import { answer, ask, cpuMicros, hurry, memory, next, passed, say as tell, start, stop } from "./child.ts";
 import { type Side, names, openBot, openClient } from "./clients.ts";
 import { median, say } from "./row.ts";
@@ -90,6 +88,7 @@ const main = async (): Promise<void> => {
 
 const gateway = async (chunkOverload: string): Promise<void> => {
   hurry();
+  const { startGateway } = await import("@openws/mock-gateway");
   const { url } = await startGateway({
     switches: {
       subscribeLatencyMs: 0,
@@ -131,12 +130,12 @@ type Uploader = (path: string) => Promise<string>;
 
 const uploaders: Readonly<Record<Side, (url: string) => Promise<Uploader>>> = {
   async ours(url) {
-    const bot = openBot(url, "bot");
+    const bot = await openBot(url, "bot");
     await bot.start();
     return async (path) => (await bot.upload(path)).mediaId;
   },
   async sdk(url) {
-    const client = openClient(url, "bot");
+    const client = await openClient(url, "bot");
     const subscribed = new Promise<void>((resolve) => {
       client.on("authenticated", resolve);
     });
@@ -146,6 +145,7 @@ const uploaders: Readonly<Record<Side, (url: string) => Promise<Uploader>>> = {
       (await client.uploadMedia(await readFile(path), { type: "file", filename: "twenty.bin" })).media_id;
   },
   async bare(url) {
+    const { WebSocket } = await import("ws");
     const ws = new WebSocket(url, { perMessageDeflate: false });
     await new Promise((resolve) => {
       ws.on("open", resolve);
