@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { readScenario, run } from "../src/cli/run.ts";
+import { Expected, Scenario } from "../src/cli/scenario.ts";
 import { UsageError } from "../src/cli/usage.ts";
 
 const here = (name: string) => fileURLToPath(new URL(name, import.meta.url));
@@ -19,6 +20,17 @@ beforeEach(() => {
 afterEach(() => {
   vi.restoreAllMocks();
   rmSync(folder, { recursive: true });
+});
+
+test("SCENARIOS.md has an example that is read, and every member of a file, a step and an expectation", () => {
+  const page = readFileSync(here("../SCENARIOS.md"), "utf8");
+  const example = join(folder, "example.yaml");
+  writeFileSync(example, /```yaml\n([^]*?)```/.exec(page)![1]!);
+  expect(readScenario(example).steps).toHaveLength(8);
+  const { steps, ...file } = Scenario.shape;
+  const members = steps.element.options.flatMap(({ shape }) => Object.keys(shape));
+  for (const member of [...Object.keys(file), ...members, ...Object.keys(Expected.shape)])
+    expect(page).toContain(`\`${member}`);
 });
 
 describe("run", () => {
@@ -63,7 +75,8 @@ describe("run", () => {
     };
     expect(wrong("steps: [")).toThrow(UsageError);
     expect(wrong("name: x")).toThrow(/steps/);
-    expect(wrong("steps: [{ dance: 1 }]")).toThrow(/steps\.0/);
+    expect(wrong("steps: [{ dance: 1 }]")).toThrow(/steps\.0: is none of the steps/);
+    expect(wrong("steps: [{ say: x, expect: { within: soon } }]")).toThrow(/steps\.0\.expect\.within: .*such as 500/);
     expect(() => readScenario(join(folder, "none.yaml"))).toThrow(/cannot be read/);
   });
 });

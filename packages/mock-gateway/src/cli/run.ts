@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { readFileSync, writeFileSync } from "node:fs";
 import { basename } from "node:path";
 import { parse, YAMLParseError } from "yaml";
+import type * as z from "zod";
 import { durationMs } from "../duration.ts";
 import { readFault, startGateway, type Gateway, type SomeSwitches } from "../index.ts";
 import { ApiError } from "./api.ts";
@@ -15,6 +16,9 @@ const help = `usage: openws-gateway run SCENARIO… [options] [-- COMMAND…]
 Plays scenario files (YAML). For each one a gateway starts, then COMMAND with WECOM_BOT_ID, WECOM_BOT_SECRET and
 WECOM_BOT_WS_URL set; the steps are played once the bot is subscribed. Without COMMAND it waits for a bot that you start.
 Exit code 0 when every step passed, 1 when not.
+
+A file has a list of steps, such as {say: hello, expect: {contains: hi, within: 5s}}, {advance: 10m}, {fault: reset};
+SCENARIOS.md of this package describes them all.
 
   --listen HOST:PORT  where the gateway listens (default a free port on 127.0.0.1)
   --ready TIME        how long the bot may take to subscribe (default 20s)
@@ -69,10 +73,20 @@ export const readScenario = (file: string): Scenario => {
   }
   const read = Scenario.safeParse(document);
   if (read.success) return read.data;
-  const [issue] = read.error.issues;
-  throw new UsageError(
-    `${file}: ${issue?.path.map(String).join(".") || "the file"}: ${issue?.message ?? "will not do"}`,
-  );
+  const { path, message } = clearest(read.error.issues[0]!);
+  throw new UsageError(`${file}: ${path.map(String).join(".") || "the file"}: ${message}`);
+};
+
+/** What is wrong with a step is what is wrong with it as the kind of step it comes nearest to. */
+const clearest = (issue: z.core.$ZodIssue): Pick<z.core.$ZodIssue, "path" | "message"> => {
+  if (issue.code !== "invalid_union") return issue;
+  const within = issue.errors
+    .filter((errors) => errors.length === 1 && errors[0]!.path.length > 0 && errors[0]!.code !== "unrecognized_keys")
+    .map(([only]) => clearest(only!));
+  const nearest = within.find(({ message }) => !message.startsWith("Invalid input")) ?? within[0];
+  return nearest === undefined
+    ? { path: issue.path, message: "is none of the steps that SCENARIOS.md lists, or has a member too many" }
+    : { path: [...issue.path, ...nearest.path], message: nearest.message };
 };
 
 interface Stage {

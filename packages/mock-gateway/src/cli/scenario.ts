@@ -35,7 +35,8 @@ const pattern = z.string().refine((text) => {
   }
 }, "must be a regular expression");
 
-const Expected = z.strictObject({
+/** What a step expects. */
+export const Expected = z.strictObject({
   /** The text of the first finished answer, exactly. */
   reply: z.string().optional(),
   /** A part of the text of some answer. */
@@ -56,7 +57,7 @@ const Expected = z.strictObject({
   lint: z.union([z.literal("none"), z.array(z.enum(Object.keys(lintRules)))]).optional(),
   within: duration.optional(),
 });
-type Expected = z.infer<typeof Expected>;
+export type Expected = z.infer<typeof Expected>;
 
 const whom = { from: z.string().optional(), chat: z.string().optional(), expect: Expected.optional() };
 
