@@ -243,7 +243,7 @@ export class Wire {
         this.#told.delete(effect.call);
         continue;
       }
-      if (effect.type === "log" || effect.type === "ping") continue;
+      if (effect.type === "log" || effect.type === "ping" || effect.type === "port") continue;
       const line = this.#lines.get(effect.connection)!;
       if (effect.type === "send") this.#send(line, effect.text);
       else if (effect.type === "half-open") line.lost = { up: true, down: true };
