@@ -6,6 +6,7 @@
 export const LANES: Readonly<Record<string, string>> = {
   line: "a silent drop, a kick and an outage with the connector's own durations: six minutes of waiting",
   behaviours: "each of the client's 85 behaviours broken in turn, its test run there: 85 short runs",
+  kills: "the connector killed under load thirty times and every message accounted for; its system calls: minutes",
   fidelity: "each behaviour of the mock taken away in a copy, its test run there: some 150 short runs",
   pack: "the packages as they would be published, installed by npm: needs the registry and half a minute",
   deno: "the connector's sockets, files and handlers on Deno: needs 100 MB of Deno from the registry",

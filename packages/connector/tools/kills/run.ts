@@ -12,13 +12,13 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { type Server, createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
-import { setTimeout as sleep } from "node:timers/promises";
+import { setImmediate as turn, setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { type Gateway, type SomeSwitches, startGateway } from "@openws/mock-gateway";
 import { verifyWebhook } from "../../src/service/signature.ts";
@@ -48,7 +48,7 @@ const switches: SomeSwitches = {
   quota: false,
   subscribeRate: false,
   chatPrecondition: false,
-  maxInFlightPerUser: 1_000_000,
+  maxInFlightPerUser: 1_000,
   subscribeLatencyMs: 5,
   ackLatencyMs: 20,
   ackJitterMs: 0,
@@ -81,7 +81,8 @@ const order = new Map<string, number[]>();
 const accepted: { readonly text: string; readonly id: string }[] = [];
 /** Texts that the gateway was sent. */
 const arrived = new Map<string, number>();
-const killedAt: number[] = [];
+/** From when to when each connector was subscribed and alive. */
+const lives: { readonly from: number; readonly to: number }[] = [];
 const hits = new Map<string, number>();
 let failing = true;
 
@@ -169,6 +170,8 @@ function load(gateway: Gateway, current: () => Victim | undefined): { stop: () =
         const told = await gateway
           .say(bot, { from: { userid: chat }, chattype: "single", msgtype: "text", text: { content } })
           .catch(() => undefined);
+        // Frames of one turn leave together at its end: what was handed over before that is on its way only now.
+        await turn();
         if (told?.delivered === true) spoken.push({ msgid: told.msgid, chat, number: mine, at: Date.now() });
       }
     }
@@ -273,7 +276,9 @@ async function main(): Promise<number> {
   try {
     for (let nth = 0; nth < kills; nth++) {
       const point = nth % 2 === 0 ? points[(nth / 2) % points.length] : undefined;
+      const diary = join(folder, `death-${nth}`);
       const options: VictimOptions = {
+        diary,
         ...(point === undefined ? {} : { dieAt: { point, nth: 5 + Math.floor(random() * 150) } }),
         ...(without === undefined ? {} : { without }),
       };
@@ -281,18 +286,24 @@ async function main(): Promise<number> {
       victim = living;
       const exited = once(living.process, "exit");
       await gateway.waitForBot(bot, 20_000);
+      const from = Date.now();
       // A point that is not passed often enough in time ends as a random instant does.
       const instantMs = point === undefined ? 300 + random() * 1_500 : 5_000;
       const died = await Promise.race([exited.then(() => true), sleep(instantMs).then(() => false)]);
+      let to = Date.now();
       if (!died) living.process.kill("SIGKILL");
       await exited;
-      killedAt.push(Date.now());
+      // It may have died by itself just before it was killed.
+      const told = Number(await readFile(diary, "utf8").catch(() => Infinity));
+      to = Math.min(to, told);
+      lives.push({ from, to });
       const name = died && point !== undefined ? point : "a random instant";
       hits.set(name, (hits.get(name) ?? 0) + 1);
       victim = undefined;
     }
     victim = await startVictim(env, without === undefined ? {} : { without });
     await gateway.waitForBot(bot, 20_000);
+    lives.push({ from: Date.now(), to: Infinity });
     await sleep(500);
     await stop();
     failing = false;
@@ -333,9 +344,9 @@ async function account(victim: Victim, left: number): Promise<number> {
   const inLedger = new Set(ledger.map(({ msgid }) => String(msgid)));
   const deadIds = new Set(dead.map(({ message }) => String(message)));
   const dying = new Set(ledger.filter(({ id }) => deadIds.has(String(id))).map(({ msgid }) => String(msgid)));
-  const next = (at: number): number => killedAt.find((kill) => kill >= at) ?? Infinity;
-  const older = spoken.filter(({ at }) => next(at) - at >= graceMs);
-  const younger = spoken.filter(({ at }) => next(at) - at < graceMs);
+  const kept = ({ at }: Spoken): boolean => lives.some(({ from, to }) => from <= at && at <= to - graceMs);
+  const older = spoken.filter(kept);
+  const younger = spoken.filter((each) => !kept(each));
   const undelivered = older.filter(({ msgid }) => !taken.has(msgid) && !dying.has(msgid));
   const unledgered = older.filter(({ msgid }) => !inLedger.has(msgid));
   const shuffled = [...order].filter(([, numbers]) =>
@@ -351,12 +362,12 @@ async function account(victim: Victim, left: number): Promise<number> {
       .map(([each, count]) => `${each} ${count}`)
       .join(", ");
 
-  console.log(`killed ${killedAt.length} times: ${[...hits].map(([at, count]) => `${at} ${count}`).join(", ")}`);
+  console.log(`killed ${lives.length - 1} times: ${[...hits].map(([at, count]) => `${at} ${count}`).join(", ")}`);
   console.log(
-    `${spoken.length} messages reached the socket, ${older.length} of them ${graceMs} ms or more before a kill`,
+    `${spoken.length} messages reached the socket, ${older.length} of them ${graceMs} ms or more before the kill`,
   );
   console.log(
-    `of the ${younger.length} younger ones ${younger.filter(({ msgid }) => inLedger.has(msgid)).length} were stored`,
+    `of the ${younger.length} others, younger or sent to a dead process, ${younger.filter(({ msgid }) => inLedger.has(msgid)).length} were stored`,
   );
   console.log(
     `${taken.size} delivered, ${twice} of them more than once, ${dying.size} dead letters, ${left} still pending`,
@@ -365,11 +376,19 @@ async function account(victim: Victim, left: number): Promise<number> {
     `${accepted.length} pushes accepted with 202, ${accepted.filter(({ text: said }) => arrived.has(said)).length} seen by the gateway`,
   );
   console.log(`what became of what went out: ${tally(outgoing.map(({ state: of }) => String(of)))}`);
+  const aged = ({ number, at }: Spoken): string => {
+    const { to = NaN } = lives.find((life) => at <= life.to) ?? {};
+    return `message ${number}, ${to - at} ms before the kill`;
+  };
   const faults: readonly [string, readonly unknown[]][] = [
-    ["messages neither delivered nor dead letters", undelivered.map(({ msgid }) => msgid)],
-    ["messages without a line in the ledger", unledgered.map(({ msgid }) => msgid)],
+    ["messages neither delivered nor dead letters", undelivered.map(aged)],
+    ["messages without a line in the ledger", unledgered.map(aged)],
     ["chats out of order", shuffled.map(([chat]) => chat)],
     ["pushes that got 202 and are not accounted for", broken.map(({ text: said }) => said)],
+    [
+      "pushes that got 202 and have no line in the ledger",
+      accepted.filter(({ id }) => !states.has(id)).map(({ text: said }) => said),
+    ],
     ["messages that went out and have no end", open.map(({ id }) => id)],
     ["still pending", left > 0 ? [left] : []],
   ];

@@ -2,7 +2,7 @@
  * The service as it is shipped, with a place where it kills itself and, where asked for, without one of its writes: what
  * run.ts kills. Started as `openws-connector serve` is; OPENWS_VICTIM holds what is different, as JSON.
  */
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { parse } from "yaml";
 import { serve } from "../../src/main.node.ts";
 import { readServiceConfig } from "../../src/service/config.ts";
@@ -12,15 +12,19 @@ import type { Change, Store } from "../../src/service/store.ts";
 export interface VictimOptions {
   /** Dies when it passes this point for the nth time. */
   readonly dieAt?: { readonly point: string; readonly nth: number };
+  /** Where it writes the instant of its death: nobody else knows it exactly. */
+  readonly diary?: string;
   /** Forgets to write what came in, or what is to go out. */
   readonly without?: "inbox" | "outbox";
 }
 
-const { dieAt, without }: VictimOptions = JSON.parse(process.env["OPENWS_VICTIM"] ?? "{}") as VictimOptions;
+const { dieAt, diary = "", without }: VictimOptions = JSON.parse(process.env["OPENWS_VICTIM"] ?? "{}") as VictimOptions;
 
 let passed = 0;
 const probe = (point: string): void => {
-  if (point === dieAt?.point && ++passed === dieAt.nth) process.kill(process.pid, "SIGKILL");
+  if (point !== dieAt?.point || ++passed !== dieAt.nth) return;
+  writeFileSync(diary, String(Date.now()));
+  process.kill(process.pid, "SIGKILL");
 };
 
 /** A store that says it has written what it was told to forget. */
@@ -36,7 +40,11 @@ function forgetful(store: Store): Store {
   return new Proxy(store, {
     get(target, name: keyof Store) {
       if (name === "commit")
-        return (changes: readonly Change[], fence?: number) => target.commit(changes.filter((change) => !forgotten(change)), fence);
+        return (changes: readonly Change[], fence?: number) =>
+          target.commit(
+            changes.filter((change) => !forgotten(change)),
+            fence,
+          );
       const member: unknown = target[name];
       return typeof member === "function" ? (member.bind(target) as unknown) : member;
     },
