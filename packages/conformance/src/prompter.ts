@@ -187,7 +187,9 @@ export const contract: Respond = (told, prompter) => {
     case "!card":
       return reply({ card: button("Press the button", "press") });
     case "!fail":
-      return reply({ throw: "this handler was asked to fail" });
+      return prompter.can("stream") && prompter.can("throw")
+        ? reply({ parts: ["I begin"], everyMs: 100, then: "throw" })
+        : reply({ throw: "this handler was asked to fail" });
     case "!slow":
       setTimeout(() => prompter.ask(reply({ text: `that took ${argument} ms` })), Number(argument));
       return undefined;
