@@ -25,7 +25,7 @@ describe("inbound", () => {
 
   test("30. a hundred thousand msgids later the first one is forgotten", { timeout: 60_000 }, async () => {
     const { gateway, bot } = await ready(
-      { idleMs: 60_000, pingTimeoutMs: 30_000 },
+      { pingTimeoutMs: 30_000 },
       { faults: ["redeliver:reqId=new,over=next"], log: { entries: 1_000 } },
     );
     let came = 0;

@@ -12,7 +12,7 @@ import { never } from "../virtual.ts";
 import {
   answered,
   atTheEnd,
-  dialling,
+  dialling as begin,
   eventually,
   gatewayFor,
   grace,
@@ -21,11 +21,15 @@ import {
   moved,
   of,
   pause,
-  ready,
+  ready as subscribed,
   secret,
   sent,
   streams,
 } from "./setting.ts";
+
+// Here durations are what is tried.
+const dialling: typeof begin = (gateway, options) => begin(gateway, { ...hundredth, ...options });
+const ready: typeof subscribed = (options, gatewayed) => subscribed({ ...hundredth, ...options }, gatewayed);
 
 /** Between what happened to two sockets, or to one, as the gateway saw it. */
 const opened = (gateway: Parameters<typeof happened>[0]) =>
