@@ -23,7 +23,11 @@ test.for([
   [["serve", "--echo", "--bot-ws-url", "http://x"], credentials, /--bot-ws-url must be a WebSocket address/],
   [["serve", "--echo", "--bot-ws-url", "ws://127.0.0.1:99999"], credentials, /must be a WebSocket address/],
   [["serve", "--echo", "--heartbeat-ms", "never"], credentials, /--heartbeat-ms must be a whole number/],
-  [["serve"], credentials, /give --echo/],
+  [
+    ["serve", "--allow-cidr", "10.0.0.0/33"],
+    { OPENWS_DATABASE: ":memory:" },
+    /must hold networks such as 10\.0\.0\.0\/8/,
+  ],
 ] as [string[], Record<string, string>, RegExp][])(
   "%o is used wrongly: one sentence, a pointer, exit code 2",
   { timeout: 20_000 },

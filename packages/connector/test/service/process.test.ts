@@ -1,0 +1,161 @@
+/** The service as a process, against the mock gateway and a receiver over loopback: it is killed, started again, and traced. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { type Gateway, startGateway } from "@openws/mock-gateway";
+import { type Running, serveWhole } from "../process.ts";
+
+const slow = { timeout: 60_000 };
+
+let folder: string;
+let gateway: Gateway;
+/** Bodies that the receiver took, and what waits for the next. */
+let bodies: string[];
+let wake: (() => void)[];
+let receiver: ReturnType<typeof createServer>;
+let env: NodeJS.ProcessEnv;
+
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), "openws-service-"));
+  gateway = await startGateway({ latencyMs: 0, bots: [{ id: "bot", secret: "s3cret-of-bot", name: "Bot" }] });
+  bodies = [];
+  wake = [];
+  receiver = createServer((request, response) => {
+    void text(request).then((body) => {
+      bodies.push(body);
+      response.writeHead(200, { "content-type": "application/json" });
+      response.end(body.includes("answer me") ? JSON.stringify({ reply: { markdown: "answered" } }) : "");
+      for (const resolve of wake.splice(0)) resolve();
+    });
+  }).listen(0, "127.0.0.1");
+  await once(receiver, "listening");
+  env = {
+    WECOM_BOT_ID: "bot",
+    WECOM_BOT_SECRET: "s3cret-of-bot",
+    WECOM_BOT_WS_URL: gateway.url,
+    WECOM_BACKOFF_BASE_MS: "50",
+    OPENWS_DATABASE: join(folder, "data", "a.db"),
+    OPENWS_API_KEY: "the-key-of-the-test",
+    OPENWS_WEBHOOK_URL: `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/hook`,
+    OPENWS_WEBHOOK_SECRET: "the-secret-of-the-test",
+  };
+});
+
+afterEach(async () => {
+  receiver.closeAllConnections();
+  receiver.close();
+  await gateway.stop();
+  rmSync(folder, { recursive: true });
+});
+
+async function delivered(part: string): Promise<void> {
+  while (!bodies.some((body) => body.includes(part)))
+    await new Promise<void>((resolve) => {
+      wake.push(resolve);
+    });
+}
+
+async function api(
+  running: Running,
+  path: string,
+  body?: unknown,
+): Promise<{ status: number; json: Record<string, unknown> }> {
+  const response = await fetch(`${running.url}${path}`, {
+    method: body === undefined ? "GET" : "POST",
+    headers: { authorization: "Bearer the-key-of-the-test", "content-type": "application/json" },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+  return { status: response.status, json: (await response.json()) as Record<string, unknown> };
+}
+
+it("delivers, answers, and after kill -9 has the account and sends what was accepted", slow, async () => {
+  let seq: string;
+  {
+    await using running = await serveWhole([], env);
+    await gateway.waitForBot("bot");
+    const told = await gateway.say("bot", "answer me", { waitMs: 20_000 });
+    expect(JSON.stringify(told)).toContain("answered");
+    await delivered("answer me");
+    // No line: what is accepted now must wait for one.
+    await api(running, "/v1/messages");
+    await gateway.stop();
+    const accepted = await api(running, "/v1/bots/bot/messages", { to: { userid: "user" }, markdown: "kept" });
+    expect(accepted.status).toBe(202);
+    seq = accepted.json["id"] as string;
+    expect(await running.end("SIGKILL")).toBe("SIGKILL");
+  }
+  gateway = await startGateway({
+    latencyMs: 0,
+    bots: [{ id: "bot", secret: "s3cret-of-bot", name: "Bot" }],
+    switches: { chatPrecondition: false },
+  });
+  await using again = await serveWhole([], { ...env, WECOM_BOT_WS_URL: gateway.url });
+  await gateway.waitForBot("bot");
+  const { json } = await api(again, `/v1/messages/${seq}?wait=10`);
+  expect(json["state"]).toMatch(/^(?:sent|acked)$/);
+  const { json: ledger } = await api(again, "/v1/messages?direction=in");
+  expect(JSON.stringify(ledger)).toContain("answer me");
+  expect(await again.end()).toBe(0);
+  const database = readFileSync(env["OPENWS_DATABASE"]!).toString("latin1");
+  for (const secret of ["s3cret-of-bot", "the-secret-of-the-test", "the-key-of-the-test"]) {
+    expect(database).not.toContain(secret);
+    expect(again.stderr()).not.toContain(secret);
+  }
+});
+
+/** Attaches strace to a process; undefined where that is not to be had. */
+async function attach(pid: number, trace: string): Promise<ChildProcess | undefined> {
+  const calls = "trace=read,recvfrom,recvmsg,write,writev,sendto,sendmsg,fsync,fdatasync";
+  const strace = spawn("strace", ["-f", "-s", "8192", "-e", calls, "-o", trace, "-p", String(pid)], {
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  strace.on("error", () => resolve(false));
+  strace.on("close", () => resolve(false));
+  // One line for each thread; the process itself comes last.
+  strace.stderr.on("data", (said: Buffer) => {
+    if (/attached/.test(said.toString())) resolve(true);
+  });
+  return (await promise) ? strace : undefined;
+}
+
+it(
+  "syncs between a frame's arrival and its webhook, and between a push's arrival and its 202 (strace)",
+  slow,
+  async (context) => {
+    const trace = join(folder, "trace");
+    {
+      await using running = await serveWhole([], env);
+      await gateway.waitForBot("bot");
+      const strace = await attach(running.child.pid!, trace);
+      if (strace === undefined) context.skip("strace is not to be had here");
+      void gateway.say("bot", "MARK-IN");
+      await delivered("MARK-IN");
+      const pushed = await api(running, "/v1/bots/bot/messages", { to: { userid: "user" }, markdown: "MARK-OUT" });
+      expect(pushed.status).toBe(202);
+      strace?.kill();
+      await once(strace!, "close");
+    }
+    const lines = readFileSync(trace, "utf8").split("\n");
+    const at = (from: number, fits: (line: string) => boolean): number => {
+      const found = lines.findIndex((line, place) => place >= from && fits(line));
+      expect(found).toBeGreaterThanOrEqual(from);
+      return found;
+    };
+    const reads = /\b(?:read|recvfrom|recvmsg)(?:\(| resumed)/;
+    const writes = /\b(?:write|writev|sendto|sendmsg)\(/;
+    const synced = /\bf(?:data)?sync(?:\(\d+\)| resumed>\)) += 0/;
+    const cameIn = at(0, (line) => reads.test(line) && line.includes("MARK-IN"));
+    const wentOn = at(cameIn, (line) => writes.test(line) && line.includes("MARK-IN"));
+    expect(lines.slice(cameIn, wentOn).some((line) => synced.test(line))).toBe(true);
+    const asked = at(wentOn, (line) => reads.test(line) && line.includes("MARK-OUT"));
+    const said = at(asked, (line) => writes.test(line) && line.includes("HTTP/1.1 202"));
+    expect(lines.slice(asked, said).some((line) => synced.test(line))).toBe(true);
+  },
+);
