@@ -7,7 +7,7 @@ const bot = library.createBot({
   secret: "s3cret",
   url: process.env["WECOM_BOT_WS_URL"] ?? "",
   heartbeatMs: 200,
-  ackMs: 150,
+  ackMs: 1_000,
   backoffBaseMs: 20,
 });
 bot.on("text", async ({ text }) => {

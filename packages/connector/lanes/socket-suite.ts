@@ -26,7 +26,9 @@ export function runsOn(name: "deno" | "bun"): void {
       await once(child.stdout, "data");
       expect(output).toBe(name === "bun" ? "bun\n" : "ws\n");
       gateway.cut(gateway.connections()[0]!.n, "half-open");
-      await expect.poll(() => gateway.connections().some(({ state }) => state === "subscribed")).toBe(true);
+      await expect
+        .poll(() => gateway.connections().some(({ state }) => state === "subscribed"), { timeout: 20_000 })
+        .toBe(true);
       const { reply } = await gateway.say("bot", "stop", { waitMs: 5_000 });
       expect(reply).toBe("echo: stop");
       expect(await ended).toEqual([0, null]);

@@ -339,18 +339,22 @@ test("a file that is no image goes as a file, whatever it is called or asked to 
   expect((await bot.upload(Buffer.from("<html></html>"), { filename: "photo.png" })).kind).toBe("file");
 });
 
-test("a drop in the middle of an upload: the rest goes over the next socket, under the same upload_id", async () => {
-  const { gateway, bot, next } = await subscribed();
-  gateway.set({ ackLatencyMs: 60 });
-  const uploading = bot.upload(new Uint8Array(5_000_000).fill(7), { filename: "big.bin" });
-  await vi.waitUntil(() => sent(gateway, "aibot_upload_media_chunk").length >= 5, { interval: 5 });
-  const back = next(ready);
-  gateway.cut(gateway.connections()[0]!.n, "reset");
-  await back;
-  expect(await uploading).toMatchObject({ kind: "file" });
-  expect(sent(gateway, "aibot_upload_media_init")).toHaveLength(1);
-  expect(new Set(sent(gateway, "aibot_upload_media_chunk").map(({ body }) => body["upload_id"])).size).toBe(1);
-});
+test(
+  "a drop in the middle of an upload: the rest goes over the next socket, under the same upload_id",
+  { timeout: 20_000 },
+  async () => {
+    const { gateway, bot, next } = await subscribed({ ackMs: 4_000 });
+    gateway.set({ ackLatencyMs: 60 });
+    const uploading = bot.upload(new Uint8Array(5_000_000).fill(7), { filename: "big.bin" });
+    await vi.waitUntil(() => sent(gateway, "aibot_upload_media_chunk").length >= 5, { interval: 5, timeout: 10_000 });
+    const back = next(ready);
+    gateway.cut(gateway.connections()[0]!.n, "reset");
+    await back;
+    expect(await uploading).toMatchObject({ kind: "file" });
+    expect(sent(gateway, "aibot_upload_media_init")).toHaveLength(1);
+    expect(new Set(sent(gateway, "aibot_upload_media_chunk").map(({ body }) => body["upload_id"])).size).toBe(1);
+  },
+);
 
 test.for([
   ["missing", "/nonexistent/report.pdf", /there is no file \/nonexistent\/report.pdf/],
