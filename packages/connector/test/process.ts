@@ -32,9 +32,11 @@ function environment(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return { ...Object.fromEntries(clean), ...env };
 }
 
-function start(args: readonly string[], env: NodeJS.ProcessEnv, before: readonly string[] = []) {
-  const [command = process.execPath, ...rest] = [...before, process.execPath, script, ...args];
-  const child = spawn(command, rest, { stdio: ["ignore", "pipe", "pipe"], env: environment(env) });
+function start(args: readonly string[], env: NodeJS.ProcessEnv) {
+  const child = spawn(process.execPath, [script, ...args], {
+    stdio: ["ignore", "pipe", "pipe"],
+    env: environment(env),
+  });
   const said = { stdout: "", stderr: "" };
   child.stdout.setEncoding("utf8").on("data", (text: string) => (said.stdout += text));
   child.stderr.setEncoding("utf8").on("data", (text: string) => (said.stderr += text));
@@ -53,14 +55,10 @@ export function serve(args: readonly string[], env: NodeJS.ProcessEnv): Promise<
   return serveWhole(["--echo", ...args], env);
 }
 
-/** As {@link serve}, without `--echo`: the service with its API. `before` is a command that runs it, such as strace. */
-export async function serveWhole(
-  args: readonly string[],
-  env: NodeJS.ProcessEnv,
-  before: readonly string[] = [],
-): Promise<Running> {
+/** As {@link serve}, without `--echo`: the service with its API. */
+export async function serveWhole(args: readonly string[], env: NodeJS.ProcessEnv): Promise<Running> {
   const all = ["serve", "--json", "--listen", "127.0.0.1:0", ...args];
-  const { child, said, ended } = start(all, env, before);
+  const { child, said, ended } = start(all, env);
   const line = once(createInterface({ input: child.stdout }), "line");
   const first = await Promise.race([line, ended]);
   if (!Array.isArray(first)) throw new Error(`it ended with ${first}: ${said.stderr}`);

@@ -1,5 +1,4 @@
-/** The service as a process, against the mock gateway and a receiver over loopback: it is killed, started again, and traced. */
-import { type ChildProcess, spawn } from "node:child_process";
+/** The service as a process, against the mock gateway and a receiver over loopback: it is killed and started again. */
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:http";
@@ -108,54 +107,3 @@ it("delivers, answers, and after kill -9 has the account and sends what was acce
     expect(again.stderr()).not.toContain(secret);
   }
 });
-
-/** Attaches strace to a process; undefined where that is not to be had. */
-async function attach(pid: number, trace: string): Promise<ChildProcess | undefined> {
-  const calls = "trace=read,recvfrom,recvmsg,write,writev,sendto,sendmsg,fsync,fdatasync";
-  const strace = spawn("strace", ["-f", "-s", "8192", "-e", calls, "-o", trace, "-p", String(pid)], {
-    stdio: ["ignore", "ignore", "pipe"],
-  });
-  const { promise, resolve } = Promise.withResolvers<boolean>();
-  strace.on("error", () => resolve(false));
-  strace.on("close", () => resolve(false));
-  // One line for each thread; the process itself comes last.
-  strace.stderr.on("data", (said: Buffer) => {
-    if (/attached/.test(said.toString())) resolve(true);
-  });
-  return (await promise) ? strace : undefined;
-}
-
-it(
-  "syncs between a frame's arrival and its webhook, and between a push's arrival and its 202 (strace)",
-  slow,
-  async (context) => {
-    const trace = join(folder, "trace");
-    {
-      await using running = await serveWhole([], env);
-      await gateway.waitForBot("bot");
-      const strace = await attach(running.child.pid!, trace);
-      if (strace === undefined) context.skip("strace is not to be had here");
-      void gateway.say("bot", "MARK-IN");
-      await delivered("MARK-IN");
-      const pushed = await api(running, "/v1/bots/bot/messages", { to: { userid: "user" }, markdown: "MARK-OUT" });
-      expect(pushed.status).toBe(202);
-      strace?.kill();
-      await once(strace!, "close");
-    }
-    const lines = readFileSync(trace, "utf8").split("\n");
-    const at = (from: number, fits: (line: string) => boolean): number => {
-      const found = lines.findIndex((line, place) => place >= from && fits(line));
-      expect(found).toBeGreaterThanOrEqual(from);
-      return found;
-    };
-    const reads = /\b(?:read|recvfrom|recvmsg)(?:\(| resumed)/;
-    const writes = /\b(?:write|writev|sendto|sendmsg)\(/;
-    const synced = /\bf(?:data)?sync(?:\(\d+\)| resumed>\)) += 0/;
-    const cameIn = at(0, (line) => reads.test(line) && line.includes("MARK-IN"));
-    const wentOn = at(cameIn, (line) => writes.test(line) && line.includes("MARK-IN"));
-    expect(lines.slice(cameIn, wentOn).some((line) => synced.test(line))).toBe(true);
-    const asked = at(wentOn, (line) => reads.test(line) && line.includes("MARK-OUT"));
-    const said = at(asked, (line) => writes.test(line) && line.includes("HTTP/1.1 202"));
-    expect(lines.slice(asked, said).some((line) => synced.test(line))).toBe(true);
-  },
-);
