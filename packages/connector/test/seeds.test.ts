@@ -29,7 +29,7 @@ async function setUp(
     switches: { subscribeRate: "off", maxInFlightPerUser: "off", ...gatewayOptions.switches },
   });
   ended.push(() => gateway.stop());
-  const fast = { heartbeatMs: 200, ackMs: 150, backoffBaseMs: 20 };
+  const fast = { heartbeatMs: 200, ackMs: 2_000, backoffBaseMs: 20 };
   const bot = createBot({ botId: "bot", secret: "s3cret", url: gateway.url, ...fast, ...options });
   ended.push(() => bot.stop(50));
   const events: BotEvent[] = [];
@@ -81,7 +81,7 @@ describe("what the Ruby channel adapter does", () => {
   });
 
   test("A3 pings in JSON every heartbeat; one that fails forces a reconnect", async () => {
-    const { gateway, bot } = await setUp();
+    const { gateway, bot } = await setUp({ ackMs: 150 });
     await expect.poll(() => frames(gateway, "ping").length).toBeGreaterThanOrEqual(2);
     gateway.cut(gateway.connections()[0]!.n, "half-open");
     await expect.poll(() => bot.state.subscribed).toBe(false);
