@@ -134,10 +134,12 @@ export const defects = {
   "works-one-by-one": row("IN-12", "a message waits until the one before it is answered"),
   "talks-on-after-a-kick": row("KICK-1b", "a stream goes on after a kick", "KICK-2b"),
   "states-another-size": row("UPLOAD-1a", "an upload states one chunk too many"),
-  "cuts-large-chunks": row("UPLOAD-1c", "chunks have up to 600 KiB"),
+  "cuts-large-chunks": row("UPLOAD-1c", "chunks have up to 600 KiB", "UPLOAD-1a", "UPLOAD-1b"),
   "guesses-its-upload-id": row(
     "UPLOAD-2",
     "chunks are sent before the upload_id is known",
+    "UPLOAD-1a",
+    "UPLOAD-1b",
     "UPLOAD-3",
     "UPLOAD-5a",
     "UPLOAD-8",
