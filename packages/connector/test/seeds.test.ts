@@ -11,7 +11,7 @@ import { type Gateway, type GatewayOptions, readFault, startGateway } from "@ope
 import { readConfig } from "../src/config.ts";
 import { type Bot, type BotEvent, type BotOptions, type Message, reply } from "../src/index.shared.ts";
 import { recordOf } from "../src/log.ts";
-import { createBot, runtimeName } from "./library.ts";
+import { createBot } from "./library.ts";
 
 const ended: (() => unknown)[] = [];
 afterEach(async () => {
@@ -327,7 +327,7 @@ describe("what the Python handler framework does", () => {
   });
 
   // `npm start` brings the same bot and a gateway along: tools/test/start.test.ts.
-  test.skipIf(runtimeName !== "node")("B9 a runnable demo", { timeout: 20_000 }, async () => {
+  test("B9 a runnable demo", { timeout: 20_000 }, async () => {
     const gateway = await startGateway({ latencyMs: 0 });
     ended.push(() => gateway.stop());
     const demo = fileURLToPath(new URL("../../../examples/echo-bot.ts", import.meta.url));
