@@ -16,7 +16,7 @@ import { setTimeout } from "node:timers";
 
 /** Frames share pages of this size; one that does not fit has a page of its own. */
 const pageBytes = 64 * 1024;
-/** Pages that are kept for later, over all sockets, and for how long after the last use of any. */
+/** Pages that are kept for later, over all sockets, and for how long at least after the last use of any. */
 const maxFreePages = 16;
 const keptMs = 2_000;
 /** Two bytes, at most eight of length, four of mask. */
@@ -54,10 +54,10 @@ export class FrameWriter {
     const frames = page.bytes.subarray(0, this.#end);
     this.#end = 0;
     if (!this.#socket.writable) {
-      givePage(page);
+      page.giveBack();
       return;
     }
-    this.#socket.write(frames, () => givePage(page));
+    this.#socket.write(frames, page.giveBack);
     this.#flushed();
   }
 }
@@ -67,6 +67,7 @@ const flush = (writer: FrameWriter): void => writer.flush();
 /** Memory for frames. */
 class Page {
   readonly bytes: Buffer;
+  readonly giveBack = (): void => givePage(this);
   readonly #words: Uint32Array;
 
   constructor(size: number) {
@@ -125,22 +126,26 @@ function nextMask(): number {
   return maskAt - 4;
 }
 
-/** The pages that nobody uses. They go when none was used for a while. */
+/** The pages that nobody uses, the last one used last. They go when none was used for a while. */
 let free: Page[] = [];
+let used = false;
 let forgetting: NodeJS.Timeout | undefined;
 
 function takePage(size: number): Page {
   const wanted = Math.ceil(size / pageBytes) * pageBytes;
+  if (free.at(-1)?.bytes.length === wanted) return free.pop()!;
   const at = free.findLastIndex(({ bytes }) => bytes.length === wanted);
   return at === -1 ? new Page(wanted) : free.splice(at, 1)[0]!;
 }
 
 function givePage(page: Page): void {
   if (free.length < maxFreePages) free.push(page);
-  if (forgetting === undefined)
-    forgetting = setTimeout(() => {
-      free = [];
-      forgetting = undefined;
-    }, keptMs).unref();
-  else forgetting.refresh();
+  used = true;
+  forgetting ??= setTimeout(forget, keptMs).unref();
+}
+
+function forget(): void {
+  if (!used) free = [];
+  forgetting = used ? setTimeout(forget, keptMs).unref() : undefined;
+  used = false;
 }

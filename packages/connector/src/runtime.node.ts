@@ -88,7 +88,7 @@ function dial(url: string, events: SocketEvents, { env, ca, writeMs }: Dialling)
   });
   ws.on("message", (data) => {
     // With the default binaryType a message arrives as one Buffer, text and binary alike.
-    if (!dropped) events.received((data as Buffer).toString("utf8"));
+    if (!dropped) events.received((data as Buffer).toString());
   });
   // Stays for the socket's whole life: terminating one that is still connecting emits an error, which nobody else would hear.
   ws.on("error", (error) => {

@@ -32,7 +32,7 @@ export interface Uploaded {
   readonly notices: readonly string[];
 }
 
-/** Chunks under way at most: each is 700 KB of text that is held until its ack. */
+/** Chunks under way at most. With twice as many an upload of 20 MB takes 10 MiB more. */
 const maxWindow = 8;
 
 /** All uploads of one bot. */
