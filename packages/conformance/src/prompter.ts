@@ -188,7 +188,8 @@ export const contract: Respond = (told, prompter) => {
       return reply({ card: button("Press the button", "press") });
     case "!fail":
       return prompter.can("stream") && prompter.can("throw")
-        ? reply({ parts: ["I begin"], everyMs: 100, then: "throw" })
+        ? // oxlint-disable-next-line no-thenable -- a word of the protocol; a text is no function
+          reply({ parts: ["I begin"], everyMs: 100, then: "throw" })
         : reply({ throw: "this handler was asked to fail" });
     case "!slow":
       setTimeout(() => prompter.ask(reply({ text: `that took ${argument} ms` })), Number(argument));

@@ -43,6 +43,12 @@ export interface PropertyRun extends Run {
   readonly failures: readonly string[];
 }
 
+/** What is remembered of a history that was played: its wire log, and the steps that were possible when their turn came. */
+interface Log {
+  readonly lines: readonly Line[];
+  readonly performed: readonly Step[];
+}
+
 /** The id under which liveness is judged. */
 const liveness = "CONN-5";
 
@@ -56,8 +62,8 @@ export const tryHistories = async (spawn: Spawn, options: PropertyOptions): Prom
     seed: seed + at,
     steps: first ?? drawn(seed + at, contract)!,
   }));
-  const logs = new Map<Case, Line[]>();
-  const jobs = histories.map(({ seed: own, steps }) => ({ played: historyCase(own, steps, logs), spawn }));
+  const logs = new Map<Case, Log>();
+  const jobs = histories.map(({ seed: own, steps }) => ({ played: historyCase(own, steps, logs), spawn, seed: own }));
   const all = await playAll(jobs, options);
   if (all.length > 0 && all.every(({ appeared }) => !appeared))
     return { outcomes: [], harness: [], failures: [], notStarted: `it opened no connection: ${all[0]!.lastLines}` };
@@ -101,27 +107,32 @@ export const drawn = (seed: number, contract: boolean, path?: string): readonly 
   return counterexample?.[0];
 };
 
+/** Of the wire log, how many lines are shown with a failure. */
+const shownLines = 60;
+
 /** Makes a failing history smaller while the same rule stays broken. */
 const shrunk = async (
   id: string,
   { seed, steps }: { readonly seed: number; readonly steps: readonly Step[] },
   played: Played,
   spawn: Spawn,
-  logs: Map<Case, Line[]>,
+  logs: Map<Case, Log>,
   options: PropertyOptions,
 ): Promise<{ outcome: Outcome; text: string }> => {
   const { lane, path } = options;
   let smallest = { steps, played };
   let path2 = path ?? "0";
-  let again = true;
+  /** Whether it failed when it was played again; undefined where there was no time to know. */
+  let again: boolean | undefined;
+  let playing: Promise<Played> | undefined;
   if (path === undefined) {
-    again = false;
     const property = fc.asyncProperty(histories(options.contract), async (tried) => {
-      const job = { played: historyCase(seed, tried, logs), spawn };
-      const result = await playOnce(job, { ...options, seed });
+      const job = { played: historyCase(seed, tried, logs), spawn, seed };
+      playing = playOnce(job, options);
+      const result = await playing;
       const broken = result.findings.some((finding) => finding.id === id && finding.verdict === "fail");
+      again = again === true || broken;
       if (broken) {
-        again = true;
         smallest = { steps: tried, played: result };
       }
       return !broken;
@@ -132,28 +143,31 @@ const shrunk = async (
       plugins: [fc.interruptAfterTimeLimit(options.shrinkMs ?? (lane.name === "real" ? 600_000 : 60_000))],
     });
     path2 = counterexamplePath ?? "0";
+    // Who is out of time does not wait for what is played; nothing is left running all the same.
+    await playing;
   }
   const finding = smallest.played.findings.find((one) => one.id === id)!;
-  const log = logs.get(smallest.played.played) ?? [];
+  const { lines, performed } = logs.get(smallest.played.played) ?? { lines: [], performed: smallest.steps };
+  const log = lines.slice(-shownLines);
   const replay = `openws-conformance run ${options.replay.replace(" -- ", ` --runs 1 --seed ${seed} --path ${path2} -- `)}`;
   const text = [
-    again
+    again !== false
       ? `${id} is broken: ${finding.message}`
       : `${id} was broken, and was kept when the same was played again: ${finding.message}`,
     `replay: ${replay}`,
     "",
-    `the smallest history found, ${smallest.steps.length} steps:`,
-    ...smallest.steps.map((step) => `  ${JSON.stringify(step)}`),
+    `the smallest history found, ${performed.length} steps:`,
+    ...performed.map((step) => `  ${JSON.stringify(step)}`),
     "",
-    ...sequence(log.slice(-60)),
+    ...sequence(log),
     "",
     "the same as it was on the wire: the client on the left, the gateway on the right",
-    ...columns(log.slice(-60)),
+    ...columns(log),
     "",
   ].join("\n");
   const outcome: Outcome = {
     id,
-    verdict: again ? "fail" : "flaky",
+    verdict: again === false ? "flaky" : "fail",
     message: finding.message,
     ms: smallest.played.ms,
     evidence: finding.evidence,
@@ -173,7 +187,10 @@ const fault = (kind: string, fields: Readonly<Record<string, string | number>> =
   fields,
 });
 
-/** What is drawn from. Credentials that are refused are not among it: a client that gives up then is right. */
+/**
+ * What is drawn from. Credentials that are refused are not among it: a client that gives up then is right. Nor is a
+ * subscription that the gateway forgets while pings are acknowledged: nothing on the wire tells of it.
+ */
 const faults: readonly Step[] = [
   fault("ack-drop", { cmd: "aibot_respond_msg" }),
   fault("ack-drop", { cmd: "ping" }),
@@ -209,7 +226,6 @@ const faults: readonly Step[] = [
   fault("pong", { what: "drop", times: 3 }),
   fault("binary", { cmd: "aibot_msg_callback" }),
   fault("split", { what: "fragments", times: 3 }),
-  fault("forget"),
 ];
 
 const cuts: readonly Step[] = [
@@ -247,7 +263,7 @@ const histories = (contract: boolean): fc.Arbitrary<readonly Step[]> => {
 
 // --- playing ------------------------------------------------------------------------------------------------------------
 
-const historyCase = (seed: number, steps: readonly Step[], logs: Map<Case, Line[]>): Case => {
+const historyCase = (seed: number, steps: readonly Step[], logs: Map<Case, Log>): Case => {
   const ids = [...new Set([...oracleIds(), liveness])];
   const played: Case = {
     name: `random/history-${seed}`,
@@ -256,8 +272,9 @@ const historyCase = (seed: number, steps: readonly Step[], logs: Map<Case, Line[
     contract: true,
     mayEnd: true,
     play: async (stage) => {
+      const performed: Step[] = [];
       try {
-        await perform(stage, steps);
+        await perform(stage, steps, performed);
       } catch (error) {
         if (error instanceof UntestedError) stage.untested(liveness, error.message);
         else if (error instanceof ClientEndedError)
@@ -267,10 +284,7 @@ const historyCase = (seed: number, steps: readonly Step[], logs: Map<Case, Line[
         for (const { id, kept, message, evidence } of judgeLog(stage.wire, stage.lane, stage.bot.secret))
           stage.judge(id, kept, message, evidence);
         for (const id of ids) stage.skipped(id, "no history gave occasion");
-        logs.set(
-          played,
-          stage.wire.all.map((frame) => lineOf(frame, stage.beganAt)),
-        );
+        logs.set(played, { performed, lines: stage.wire.all.map((frame) => lineOf(frame, stage.beganAt)) });
       }
     },
   };
@@ -288,7 +302,8 @@ interface Model {
 const possible = (step: Step, { kicked, connected }: Model): boolean =>
   !kicked && (step.do === "wait" || step.do === "fault" || connected());
 
-const perform = async (stage: Stage, steps: readonly Step[]): Promise<void> => {
+/** Takes the steps that are possible, notes them, ends the faults, and asks whether the client is there. */
+const perform = async (stage: Stage, steps: readonly Step[], performed: Step[]): Promise<void> => {
   await stage.conversing();
   const { gateway, bot, lane } = stage;
   const subscribed = (): number | undefined =>
@@ -296,6 +311,7 @@ const perform = async (stage: Stage, steps: readonly Step[]): Promise<void> => {
   const model: Model = { kicked: false, connected: () => subscribed() !== undefined };
   for (const step of steps) {
     if (!possible(step, model)) continue;
+    performed.push(step);
     switch (step.do) {
       case "say":
         await stage.say(step.text, step.user);

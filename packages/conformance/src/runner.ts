@@ -15,6 +15,8 @@ export type { Spawn } from "./stage.ts";
 export interface Job {
   readonly played: Case;
   readonly spawn: Spawn;
+  /** The seed of its gateway, where it is not that of the whole run. */
+  readonly seed?: number;
 }
 
 /** What one playing of a case came to. */
@@ -45,7 +47,7 @@ export interface PlayOptions {
 
 /** Plays one case once. Never rejects: what goes wrong is in the findings, or in `harness`. */
 export const playOnce = async (
-  { played, spawn }: Job,
+  { played, spawn, seed: own }: Job,
   { lane, seed }: PlayOptions,
   started?: () => void,
 ): Promise<Played> => {
@@ -56,7 +58,7 @@ export const playOnce = async (
   let harness: string | undefined;
   try {
     await using gateway = await startGateway({
-      seed,
+      seed: own ?? seed,
       latencyMs: 10,
       bots: [{ ...bot, secret: wrongSecret ? `${bot.secret}-another` : bot.secret, name: botName }],
       switches: { ...friendly, ...switches } as SomeSwitches,
