@@ -335,7 +335,10 @@ function cameOf(end: AnswerEnd): Came {
       },
     };
   if (end.errcode === undefined)
-    return { ok: false, sentence: { en: `not sent: ${end.why}`, zh: `未送达：${end.why}` } };
+    return {
+      ok: false,
+      sentence: { en: `not sent: ${end.why}`, zh: `未送达：没有可用连接，或连接已中断，请重试（${end.why}）` },
+    };
   const { meaning, advice } = explain(end.errcode);
   return {
     ok: false,
