@@ -134,6 +134,14 @@ export const settings = {
     help: "encrypts what must not be read from the disk (made at the first start, in FILE.key beside the database)",
   },
   retentionMs: ms("retention-ms", "how long settled messages are kept (2592000000, thirty days)"),
+  replyTtlMs: ms("reply-ttl-ms", "how long a reply waits for a line before it expires (86400000, a day)"),
+  pushTtlMs: ms("push-ttl-ms", "how long a push does, or a late answer to an event (3600000, an hour)"),
+  resendUnknown: {
+    flag: "resend-unknown",
+    env: ["OPENWS_RESEND_UNKNOWN"],
+    value: "1",
+    help: "after a crash, send pushes once more that may have arrived (they are told as unknown)",
+  },
   apiKey: {
     flag: "api-key",
     env: ["OPENWS_API_KEY"],

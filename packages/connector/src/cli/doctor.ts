@@ -11,7 +11,15 @@ import { type Socket, connect as connectTcp, isIP } from "node:net";
 import { setTimeout as pause } from "node:timers/promises";
 import { type TLSSocket, connect as connectTls } from "node:tls";
 import type { Sentence } from "../causes.ts";
-import { type Environment, type SettingName, defaultUrl, gatewayUrl, readConfig, settings } from "../config.ts";
+import {
+  type Environment,
+  type SettingName,
+  defaultUrl,
+  gatewayUrl,
+  milliseconds,
+  readConfig,
+  settings,
+} from "../config.ts";
 import { proxyFor } from "../runtime.proxy.ts";
 import { troubleOf } from "../trouble.ts";
 import { type Command, languageOf, print, readArgs } from "./command.ts";
@@ -79,6 +87,7 @@ export const doctor: Command = async (args, env) => {
       ? { text: env["WECOM_BOT_WS_URL"] || defaultUrl, as: "WECOM_BOT_WS_URL" }
       : { text: flags.url, as: "--bot-ws-url" },
   );
+  const timeoutMs = milliseconds({ text: values["timeout-ms"] ?? "10000", as: "--timeout-ms" });
   // Settings that are missing are a mistake before the first step, not a finding behind the last.
   const config =
     values["allow-kick"] === true
@@ -89,7 +98,7 @@ export const doctor: Command = async (args, env) => {
     steps.push(step);
     if (values.json !== true) print(lineOf(step, language));
   };
-  const open = await walk(new URL(url), env, Number(values["timeout-ms"] ?? 10_000), told);
+  const open = await walk(new URL(url), env, timeoutMs, told);
   if (open)
     told(
       config === undefined
