@@ -14,6 +14,7 @@ import type { Config } from "./config.ts";
 import { echo } from "./echo.ts";
 import { createBot } from "./index.ts";
 import { recordOf } from "./log.ts";
+import { nodeMedia } from "./media.ts";
 import { nodeRuntime } from "./runtime.node.ts";
 import { createServiceApi } from "./service/api/app.ts";
 import { systemClock } from "./service/clock.system.ts";
@@ -104,7 +105,14 @@ export async function serve(
     offline: config.offline,
     afterKick: line.connection.afterKick,
     retentionMs: config.retentionMs,
-    media: disk && { disk, keepMs: config.mediaTtlMs },
+    replyTtlMs: config.replyTtlMs,
+    pushTtlMs: config.pushTtlMs,
+    resendUnknown: config.resendUnknown,
+    media: disk && {
+      disk,
+      keepMs: config.mediaTtlMs,
+      source: nodeMedia({ trustedHosts: config.bots.map((bot) => URL.parse(bot.url)?.host ?? "") }),
+    },
     baseUrl: () => config.publicUrl ?? url,
     tell: (told) => {
       count(metrics, told);
@@ -118,7 +126,12 @@ export async function serve(
 
   made.service = service;
   const api = createServiceApi(
-    { service, version, metrics: () => metrics.text() },
+    {
+      service,
+      version,
+      failed: (error) => log.error({ err: error }, "a request to the API could not be served"),
+      metrics: () => metrics.text(),
+    },
     {
       keys: apiKey === undefined ? config.apiKeys : [apiKey],
       readKeys: config.readKeys,

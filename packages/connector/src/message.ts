@@ -152,6 +152,16 @@ class Received {
   }
 }
 
+/** The files of a body that was kept, with its keys and addresses. */
+export function filesOf(body: unknown, media: Media | undefined): Attachment[] {
+  try {
+    return attachmentsOf(body as MessageBody, media);
+  } catch {
+    // A body of another shape has none that could be fetched.
+    return [];
+  }
+}
+
 function attachmentsOf(part: MessageBody | Quote | MixedItem, media: Media | undefined): Attachment[] {
   switch (part.msgtype) {
     case "mixed":

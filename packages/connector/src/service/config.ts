@@ -43,6 +43,9 @@ export interface ServiceConfig {
   readonly database: string;
   readonly storeKey: string | undefined;
   readonly retentionMs: number;
+  readonly replyTtlMs: number;
+  readonly pushTtlMs: number;
+  readonly resendUnknown: boolean;
   /** Empty: one is generated. */
   readonly apiKeys: readonly string[];
   readonly readKeys: readonly string[];
@@ -142,6 +145,9 @@ export function readServiceConfig(
       database,
       storeKey: text("storeKey"),
       retentionMs: duration(look("retentionMs"), 30 * 24 * 3_600_000),
+      replyTtlMs: duration(look("replyTtlMs"), 24 * 3_600_000),
+      pushTtlMs: duration(look("pushTtlMs"), 3_600_000),
+      resendUnknown: yes(look("resendUnknown")),
       apiKeys: keysOf(apiKey),
       readKeys: keysOf(look("readKey")),
       allowCidr: (text("allowCidr") ?? "").split(",").flatMap((each) => (each.trim() === "" ? [] : [each.trim()])),

@@ -5,8 +5,10 @@
  * Invariants: what was there before is taken up before the first new thing comes; when it ends, what is under way is
  * brought to its end in the time that is given, and all else is in the store for the next process.
  */
-import { type MediaKind, UsageError } from "@openws/protocol";
+import { type MediaKind, UsageError, mediaUrlLifeMs } from "@openws/protocol";
 import type { BotEvent } from "../bot.ts";
+import type { Media } from "../files.ts";
+import { filesOf } from "../message.ts";
 import type { Uploaded } from "../upload.ts";
 import { type BotConfig, Bots, type MakeBot, type RunBot } from "./bots.ts";
 import type { Clock } from "./clock.ts";
@@ -76,7 +78,14 @@ export interface ServiceOptions {
   /** How large the store may get; 10 GiB. */
   readonly maxStoreBytes?: number | undefined;
   /** Where files that come in are kept; without it they are not fetched. */
-  readonly media?: { readonly disk: SpoolDisk; readonly keepMs?: number | undefined } | undefined;
+  readonly media?:
+    | {
+        readonly disk: SpoolDisk;
+        readonly keepMs?: number | undefined;
+        /** Fetches what a process before this one was told of and did not fetch any more. */
+        readonly source?: Media | undefined;
+      }
+    | undefined;
   /** Where this service's API can be reached, for the addresses of files. */
   readonly baseUrl: () => string;
   /** Must not throw. */
@@ -201,6 +210,7 @@ export class Service {
     await this.webhooks.load(this.#options.webhooks);
     await this.#bots.load(this.#options.bots);
     await this.outbox.start();
+    await this.#fetchMissed();
     await this.dispatcher.start();
   }
 
@@ -322,6 +332,19 @@ export class Service {
     const { id, webhook, seq } = event.delivery;
     const body = { delivery: id, webhook, message: `msg_${seq}` };
     this.inbox.note({ bot: event.entry.bot, kind: "delivery.dead", reason: event.why, body });
+  }
+
+  /** The files of the last messages before a crash, whose links may live still. */
+  async #fetchMissed(): Promise<void> {
+    const { media } = this.#options;
+    if (this.spool === undefined || media?.source === undefined) return;
+    const now = this.clock.now();
+    const last = await this.store.entries({ directions: ["in"], order: "descending", limit: 1_000 });
+    for (const entry of last) {
+      if (now - entry.at >= mediaUrlLifeMs) return;
+      const files = entry.sealed === undefined ? [] : filesOf(this.wholeBodyOf(entry), media.source);
+      if (files.length > 0 && !(await this.spool.knows(entry.seq))) this.spool.fetch(entry.seq, files);
+    }
   }
 
   /** A key that is not the one of before would open nothing, and say so piece by piece; so it is asked at the start. */

@@ -3,6 +3,8 @@ import { describe, expect, it } from "vitest";
 import { createBot } from "../../src/bot.ts";
 import type { BotConfig } from "../../src/service/bots.ts";
 import { type Service, type ServiceEvent, type ServiceOptions, createService } from "../../src/service/service.ts";
+import type { Media } from "../../src/files.ts";
+import type { SpoolDisk } from "../../src/service/spool.ts";
 import { nodeCipher } from "../../src/service/store.cipher.ts";
 import { type FakeSocket, VirtualRuntime, callback, happening } from "../virtual.ts";
 import { type ManualClock, manualClock } from "./clock.ts";
@@ -217,6 +219,34 @@ describe("a service", () => {
     expect(JSON.stringify(rig.posted)).not.toContain("SECRET");
     const entry = (await rig.store.entryByMsgid("bot", "m1"))!;
     expect(rig.service.wholeBodyOf(entry)).toMatchObject({ image });
+  });
+
+  it("fetches after a crash the files that the process before it was told of", async () => {
+    const first = await begin();
+    const image = { url: "https://cos.example/f?sign=S", aeskey: "K" };
+    first.socket().receive(callback("", { msgid: "m1", msgtype: "image", image }));
+    await first.clock.settle();
+    const asked: unknown[] = [];
+    const disk: SpoolDisk = {
+      write: async (_, bytes) => (await new Response(bytes).arrayBuffer()).byteLength,
+      read: () => Promise.resolve(undefined),
+      remove: () => Promise.resolve(),
+      list: () => Promise.resolve([]),
+    };
+    const source: Media = {
+      open: () => Promise.reject(new Error("not here")),
+      download: async (...given) => {
+        asked.push(given.slice(0, 2));
+        return { stream: new Response("bytes").body!, filename: "a.png", type: "image/png" };
+      },
+    };
+    const second = await begin(first.store, first.clock, { media: { disk, source } });
+    await second.clock.settle();
+    expect(asked).toEqual([[image.url, image.aeskey]]);
+    const entry = (await second.store.entryByMsgid("bot", "m1"))!;
+    expect(await second.service.filesOf(entry)).toMatchObject([{ kind: "image", filename: "a.png" }]);
+    await begin(first.store, first.clock, { media: { disk, source } });
+    expect(asked.length).toBe(1);
   });
 
   it("refuses a key that is not the one of before", async () => {
