@@ -4,6 +4,7 @@
  * What a client was not asked counts for nothing: it is neither for it nor against it.
  */
 import { requirementOf, type Verdict } from "./check.ts";
+import { columns } from "./diagram.ts";
 import { countsText, lineText, replayOf, xml, type Report, type Result } from "./report.ts";
 import { requirements } from "./requirements.ts";
 
@@ -145,7 +146,7 @@ export const htmlMatrix = (reports: readonly Report[]): string => {
   });
   const findings = reports.flatMap((report, at) =>
     report.results.filter(noteworthy).map((result) => {
-      const wire = result.evidence.map(lineText).join("\n");
+      const wire = columns(result.evidence).join("\n");
       const replay = replayOf(report, result);
       return `<section id="${at}-${xml(result.id)}"><h3>${xml(result.id)}: ${xml(report.client)}</h3><p>${xml(result.requirement)}</p><p><b>${result.verdict}</b> ${xml(result.message)}</p>${wire === "" ? "" : `<pre>${xml(wire)}</pre>`}${replay === undefined ? "" : `<p><code>${xml(replay)}</code></p>`}</section>`;
     }),

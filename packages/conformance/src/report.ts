@@ -4,6 +4,7 @@
  * `report.json` is the truth; the other forms are made from it alone. Nothing here knows processes or files.
  */
 import { requirementOf, type Line, type Requirement, type Verdict } from "./check.ts";
+import { columns } from "./diagram.ts";
 import { specVersion } from "./requirements.ts";
 import type { Run } from "./runner.ts";
 
@@ -284,11 +285,13 @@ export const html = (report: Report): string => {
   const rows = report.results.map((result) => {
     const { id, level, verdict, message, requirement, evidence } = result;
     const { source } = requirementOf(id);
-    const wire = evidence.length === 0 ? "" : `<pre>${xml(evidence.map(lineText).join("\n"))}</pre>`;
+    const wire = evidence.length === 0 ? "" : `<pre>${xml(columns(evidence).join("\n"))}</pre>`;
+    const replay = replayOf(report, result);
     return (
       `<details id="${xml(id)}" class="${verdict}"${verdict === "pass" || verdict === "skipped" ? "" : " open"}>` +
       `<summary><b>${verdict}</b> ${xml(id)} <small>${level}</small> ${xml(requirement)}</summary>` +
-      `<p>${xml(message)}</p>${wire}<p><small>${xml(result.case ?? "")} · ${xml(source)}</small></p></details>`
+      `<p>${xml(message)}</p>${wire}${replay === undefined ? "" : `<p><code>${xml(replay)}</code></p>`}` +
+      `<p><small>${result.case === undefined ? "" : `${xml(result.case)}, ${result.ms} ms · `}${xml(source)}</small></p></details>`
     );
   });
   const cells = report.results
