@@ -19,7 +19,7 @@ export default {
   disableBail: false,
   concurrency: 1,
   // Many a mutant loops, and is noticed by its time alone: what the tests take, half as much again, and this.
-  timeoutMS: 5_000,
+  timeoutMS: 10_000,
   reporters: ["clear-text", "json", "html"],
   clearTextReporter: {
     allowColor: false,

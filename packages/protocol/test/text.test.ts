@@ -241,6 +241,7 @@ describe("splitMarkdown", () => {
       "One two three four. ",
       "Five six seven 3.14 eight",
     ]);
+    expect(split("One two three four.  Five six seven 3.14 eight", 40)[0]).toBe("One two three four.  ");
     expect(split('He said "no more!" and went away', 28)).toEqual(['He said "no more!" ', "and went away"]);
     expect(split("一二三四五。六七八九", 27)).toEqual(["一二三四五。", "六七八九"]);
     expect(split("一二三四五？」六七八九", 30)).toEqual(["一二三四五？」", "六七八九"]);
@@ -546,6 +547,10 @@ describe("closeFence", () => {
     ["a|b\n-|-\n1|2\n", ""],
     ["a|b\n-|-\n1|2", ""],
     ["```\na\n```\n```\nb\n", "```"],
+    ["see ```\nb\n", ""],
+    ["```a``` b\nc\n", ""],
+    ["```\na ```\n", "```"],
+    ["```\n``` a\n", "```"],
   ])("closes %j with %j", (text, close) => {
     expect(closeFence(text)).toBe(close);
   });

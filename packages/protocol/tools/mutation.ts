@@ -25,7 +25,7 @@ export const explained: Readonly<Record<string, number>> = {
   stream: 12,
   connection: 14,
   upload: 7,
-  text: 13,
+  text: 14,
 };
 
 const home = fileURLToPath(new URL("../", import.meta.url));
