@@ -116,8 +116,14 @@ function world(access: Partial<Access> = {}) {
     filesOf: async () => [],
     file: async () => undefined,
   };
+  const failures: unknown[] = [];
   const app = createServiceApi(
-    { service, version: "1.2.3", metrics: async () => ({ type: "text/plain", text: "openws_up 1\n" }) },
+    {
+      service,
+      version: "1.2.3",
+      failed: (error) => failures.push(error),
+      metrics: async () => ({ type: "text/plain", text: "openws_up 1\n" }),
+    },
     { keys: [key], readKeys: [readKey], allowed: () => true, addressOf: () => "127.0.0.1", ...access },
   );
   const ask = async (method: string, path: string, body?: unknown, headers: Record<string, string> = {}) => {
@@ -134,7 +140,7 @@ function world(access: Partial<Access> = {}) {
     const json = /json/.test(response.headers.get("content-type") ?? "") ? (JSON.parse(text) as never) : undefined;
     return { status: response.status, headers: response.headers, text, json: json as unknown as Answer };
   };
-  return { app, ask, add, store, clock, posted, said, webhooks };
+  return { app, ask, add, store, clock, posted, said, webhooks, failures, service };
 }
 
 describe("who may ask", () => {
@@ -426,6 +432,18 @@ describe("the description", () => {
     expect([...new Set(served)].toSorted()).toEqual(described.toSorted());
     const page = await app.request("/docs");
     expect(await page.text()).not.toMatch(/(?:src|href)="https?:/);
+  });
+});
+
+describe("what nobody foresaw", () => {
+  it("is told to the log, and to the client by its name alone", async () => {
+    const { ask, store, failures } = world();
+    const error = new RangeError("with a secret in it");
+    store.entries = () => Promise.reject(error);
+    const { status, text } = await ask("GET", "/v1/messages");
+    expect(status).toBe(500);
+    expect(text).not.toContain("secret");
+    expect(failures).toEqual([error]);
   });
 });
 

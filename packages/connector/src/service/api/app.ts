@@ -59,7 +59,11 @@ export function createServiceApi(parts: Parts, access: Access): OpenAPIHono {
   addRoutes(app, parts);
   app.doc31("/openapi.json", aboutOf(parts.version));
   app.notFound((c) => problem(404, "Not found", `there is no ${c.req.method} ${c.req.path} here; see /docs`));
-  app.onError((error) => problemOf(error));
+  app.onError((error) => {
+    const answer = problemOf(error);
+    if (answer.status === 500) parts.failed(error);
+    return answer;
+  });
   return app;
 }
 

@@ -3,11 +3,11 @@ import type { Entry } from "../store.ts";
 import type { Served } from "./served.ts";
 
 /** A text message that nobody sent, under the number 0, which no stored entry has. */
-export function sampleEntry({ clock, bots }: Pick<Served, "clock" | "bots">): Entry {
-  const at = clock.now();
+export function sampleEntry(service: Pick<Served, "clock" | "bots">): Entry {
+  const at = service.clock.now();
   return {
     seq: 0,
-    bot: bots()[0]?.id ?? "test",
+    bot: service.bots()[0]?.id ?? "test",
     direction: "in",
     kind: "text",
     chat: { id: "test", type: "single" },

@@ -84,6 +84,8 @@ export interface Served {
 export interface Parts {
   readonly service: Served;
   readonly version: string;
+  /** Told of what nobody foresaw, for the log. */
+  readonly failed: (error: unknown) => void;
   /** Prometheus text. */
   readonly metrics: () => Promise<{ readonly type: string; readonly text: string }>;
 }
