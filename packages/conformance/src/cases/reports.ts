@@ -1,7 +1,7 @@
 /** What a client tells its application: of itself, of what came in, and of what became of what it was asked to send. */
 import type { UserMessage } from "@openws/mock-gateway";
 import type { Case } from "../check.ts";
-import type { Told } from "../prompter.ts";
+import type { Asked, Told } from "../prompter.ts";
 import type { Stage } from "../stage.ts";
 import type { Item, MessageReport, Outcome, State } from "../testee.ts";
 import { contentOf, objectAt, stringAt, type Frame } from "../wire.ts";
@@ -537,6 +537,39 @@ const settles: Case = {
   },
 };
 
+const shuffled: Case = {
+  name: "reports/each-ack-for-its-own",
+  title:
+    "Of four pushes to four users the first is refused; the acks come swapped, twice, and behind one that is nobody's.",
+  checks: ["REPLY-13"],
+  needs: ["push", "outcomes"],
+  play: async (stage) => {
+    await stage.conversing();
+    const users = ["first-user", "zhangsan", "lisi", "wangwu"];
+    for (const user of users.slice(1)) if ((await stage.asked("hello", user)) === undefined) return;
+    await stage.pause(100);
+    for (const fault of ["errcode:errcode=40058", "ack-swap:nth=1", "ack-duplicate:nth=3", "ack-stray:nth=4"])
+      await stage.gateway.addFault(`${fault},cmd=aibot_send_msg`);
+    const after = stage.seq;
+    const pushes: Asked[] = [];
+    for (const [at, user] of users.entries()) {
+      pushes.push(stage.testee.ask({ op: "push", chatid: user, chattype: "single", text: `number ${at}` }));
+      // Which is the first on the wire decides which is refused.
+      await stage.until(() => stage.wire.sent("aibot_send_msg", after)[at], stage.ms(10_000) + 1_000);
+    }
+    if (stage.wire.sent("aibot_send_msg", after).length < users.length) return;
+    const limit = stage.atMost("REPLY-13", 15_000);
+    await stage.until(() => (pushes.every(({ answer }) => answer !== undefined) ? true : undefined), limit);
+    const told = pushes.map(({ answer }): string => answer?.outcome ?? "nothing");
+    stage.judge(
+      "REPLY-13",
+      told.join() === "refused,acked,acked,acked",
+      `the first of four pushes was refused, the others taken; they were told as ${told.join(", ")}`,
+      stage.wire.all.filter(({ seq, dir }) => seq > after && dir !== "socket").slice(0, 10),
+    );
+  },
+};
+
 const away: Case = {
   name: "pushes/while-there-is-no-line",
   title: "The connection is lost, upgrades are refused with 502, and pushes are asked for meanwhile.",
@@ -631,6 +664,46 @@ const oneBadFile: Case = {
   },
 };
 
+/** How often the connection is lost before each count. */
+const losses = 3;
+
+const tidy: Case = {
+  name: "reconnecting/holds-no-more-than-before",
+  title: "The connection is reset three times, and three times more; each time what the client holds is counted.",
+  checks: ["ROBUST-1"],
+  needs: ["census"],
+  play: async (stage) => {
+    let ack = await stage.conversing();
+    const counted = async (): Promise<Readonly<Record<string, number>> | undefined> => {
+      for (let at = 0; at < losses; at++) {
+        stage.gateway.cut(ack.connection, "reset");
+        const next = await stage.until(() => stage.wire.subscribed(ack.seq)[0], stage.ms(minute) + 2_000);
+        if (next === undefined) return undefined;
+        ack = next;
+      }
+      await stage.pause(stage.ms(15_000));
+      return (await stage.ask({ op: "census" }, 10_000))?.counts;
+    };
+    const first = await counted();
+    const second = first && (await counted());
+    if (first === undefined || second === undefined)
+      return stage.untested("ROBUST-1", "the client did not come back, or counted nothing");
+    // A timer or two may be armed or not at the moment; a heap is never quite the same.
+    const slack = (name: string): number => (/bytes/i.test(name) ? 4 * 1024 * 1024 : 2);
+    const grown = Object.entries(second).filter(
+      ([name, count]) => count > (first[name] ?? 0) * allowedGrowth + slack(name),
+    );
+    stage.judge(
+      "ROBUST-1",
+      grown.length === 0,
+      Object.entries(second)
+        .map(([name, count]) => `${name} ${first[name] ?? 0} and ${count}`)
+        .join(", "),
+      stage.wire.all.slice(-2),
+    );
+  },
+};
+
 /** The case about memory: so many distinct msgids, and so much more may be held after the second half of them. */
 const manyIds = 100_000;
 const allowedGrowth = 1.1;
@@ -687,7 +760,9 @@ export const reports: readonly Case[] = [
   selections,
   forgotten,
   settles,
+  shuffled,
   away,
   oneBadFile,
+  tidy,
   bounded,
 ];

@@ -88,6 +88,7 @@ export class PlainClient {
       chats: this.#chats.size,
       newest: this.#newest.size,
       streams: this.#open.size,
+      lostLines: this.connection.lines.length,
     };
   }
 

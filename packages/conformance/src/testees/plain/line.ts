@@ -228,8 +228,10 @@ export class Line {
     if (frame["errcode"] === undefined && broken("needs-an-errcode")) return;
     this.heard = true;
     this.#acks++;
-    const waiting =
-      this.#waiting.get(reqId) ?? (broken("takes-any-ack-for-its-own") ? [...this.#waiting.values()][0] : undefined);
+    const [oldest] = this.#waiting.values();
+    const waiting = broken("takes-acks-in-their-order")
+      ? oldest
+      : (this.#waiting.get(reqId) ?? (broken("takes-any-ack-for-its-own") ? oldest : undefined));
     const settled = { errcode: Number(frame["errcode"] ?? 0), body: { ...frame, ...objectAt(frame, "body") } };
     const owed = this.#owed.get(reqId) ?? 0;
     if (owed === 0 || settled.errcode !== 0 || broken("credits-late-acks")) return waiting?.settle(settled);
@@ -271,6 +273,8 @@ export class Connection {
   /** One production second in the time that this bot was told to live in. */
   readonly second: number;
   line: Line;
+  /** What is held of lines. */
+  readonly lines: Line[] = [];
   state: State = "connecting";
   #losses = 0;
   #throttles = 0;
@@ -345,6 +349,7 @@ export class Connection {
   ended(which: Line, code: number): void {
     which.ended();
     this.#lost();
+    if (broken("keeps-its-lost-lines")) this.lines.push(which);
     if (which !== this.line && !broken("minds-the-end-of-old-sockets")) return;
     if (this.over || this.#throttledUntil > performance.now()) return;
     this.state = "connecting";
