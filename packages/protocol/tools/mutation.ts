@@ -114,6 +114,8 @@ async function stryker(name: string, limitSeconds: number): Promise<number | und
   child.once("close", (code) => settle(late ? undefined : (code ?? 1)));
   const code = await promise;
   timers.forEach(clearTimeout);
+  // Who is ended leaves the copies that he worked on.
+  if (late) rmSync(join(home, ".stryker-tmp"), { recursive: true, force: true });
   return code;
 }
 
@@ -138,7 +140,9 @@ interface Mark {
   readonly said: string;
 }
 
-const markOf = (name: string): string => join(cache, `mutation-${name}.json`);
+function markOf(name: string): string {
+  return join(cache, `mutation-${name}.json`);
+}
 
 function measured(name: string): Mark | undefined {
   try {
