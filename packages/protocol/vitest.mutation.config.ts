@@ -10,5 +10,7 @@ export default defineConfig({
   test: {
     include: [`test/${file}{,.properties}.test.ts`],
     setupFiles: ["test/mutation-setup.ts"],
+    // Stryker has limits of its own, by what a test takes on the original.
+    testTimeout: 60_000,
   },
 });

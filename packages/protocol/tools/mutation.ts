@@ -11,7 +11,7 @@
  */
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism, homedir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -72,6 +72,10 @@ async function judge(name: string, limitSeconds: number): Promise<"passed" | "fa
   rmSync(report, { force: true });
   const code = await stryker(name, limitSeconds);
   if (code === undefined) return "waiting";
+  if (!existsSync(report)) {
+    console.info(`${name}: failed; Stryker ended with ${code} and made no report: does the original pass its tests?`);
+    return "failed";
+  }
   const seconds = Math.round((performance.now() - started) / 1_000);
   const { noticed, survived, unjudged } = read(report);
   const allowed = explained[name] as number;
