@@ -16,6 +16,7 @@ const commands: Readonly<Partial<Record<string, Command>>> = {
   doctor: async (...call) => (await import("./cli/doctor.ts")).doctor(...call),
   explain: async (...call) => (await import("./cli/explain.ts")).explain(...call),
   readyz: async (...call) => (await import("./cli/readyz.ts")).readyz(...call),
+  backup: async (...call) => (await import("./cli/backup.ts")).backup(...call),
   listen: async (...call) => (await import("./cli/listen.ts")).listen(...call),
   openapi: async (...call) => (await import("./cli/openapi.ts")).openapi(...call),
 };
@@ -31,6 +32,7 @@ Usage
   ${program} readyz                    whether a running connector is ready: exit code 0 or 1
   ${program} listen --forward-to URL   gives what a running connector receives to a program on this machine
   ${program} openapi                   the description of the HTTP API
+  ${program} backup FILE               a copy of the database, also of one that is in use
   ${program} --help | --version        (COMMAND --help says more)
 
 The echo bot knows a few words that try a bot's abilities:

@@ -56,6 +56,8 @@ const pageBytes = 4_096;
 
 class Database {
   readonly #path: string;
+  /** Held until the process ends, by whatever end. */
+  readonly #lock: DatabaseSync;
   readonly #db: DatabaseSync;
   readonly #writes: readonly StatementSync[];
   readonly #reads = new Map<string, StatementSync>();
@@ -64,10 +66,17 @@ class Database {
 
   constructor({ path, migrations, writes, readFence, writeFence, busyMs, maxFileBytes }: SqliteSetup) {
     this.#path = path;
-    this.#db = new DatabaseSync(path, { timeout: busyMs });
+    // One writer. The lock is SQLite's own, on an empty file beside the database: it is not left behind by a process that
+    // is killed, and it lets others read and back up the database meanwhile.
+    this.#lock = new DatabaseSync(path === ":memory:" ? path : `${path}.lock`, { timeout: busyMs });
     try {
-      // One writer: the lock is held until the process ends, by whatever end, and is not left behind by any.
-      this.#db.exec("PRAGMA locking_mode = EXCLUSIVE");
+      this.#lock.exec("BEGIN EXCLUSIVE");
+      this.#db = new DatabaseSync(path, { timeout: busyMs });
+    } catch (error) {
+      this.#lock.close();
+      throw error;
+    }
+    try {
       // Only a database without tables can be given it.
       this.#db.exec("PRAGMA auto_vacuum = INCREMENTAL");
       this.#db.exec("PRAGMA journal_mode = WAL");
@@ -81,6 +90,7 @@ class Database {
       this.#fence = Number(this.#db.prepare(readFence).get()?.["value"] ?? 0);
     } catch (error) {
       this.#db.close();
+      this.#lock.close();
       throw error;
     }
   }
@@ -141,8 +151,9 @@ class Database {
         this.#prepared("VACUUM INTO ?").run(operation.path);
         return undefined;
       case "close":
-        this.#db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+        // The last one to close it moves the log into the file.
         this.#db.close();
+        this.#lock.close();
     }
     return undefined;
   }
@@ -183,8 +194,6 @@ class Database {
           this.#db.exec(migration);
           this.#db.exec(`PRAGMA user_version = ${at + 1}`);
         });
-    // An exclusive lock is taken with the first write, so without a migration there must be one.
-    this.#transact(() => this.#db.exec(`PRAGMA user_version = ${migrations.length}`));
   }
 }
 

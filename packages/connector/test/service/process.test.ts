@@ -1,6 +1,6 @@
 /** The service as a process, against the mock gateway and a receiver over loopback: it is killed and started again. */
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { copyFileSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { type Gateway, startGateway } from "@openws/mock-gateway";
-import { type Running, serveWhole } from "../process.ts";
+import { type Running, run, serveWhole } from "../process.ts";
 
 const slow = { timeout: 60_000 };
 
@@ -100,7 +100,17 @@ it("delivers, answers, and after kill -9 has the account and sends what was acce
   expect(json["state"]).toMatch(/^(?:sent|acked)$/);
   const { json: ledger } = await api(again, "/v1/messages?direction=in");
   expect(JSON.stringify(ledger)).toContain("answer me");
+  // It is backed up while it runs, and the copy is a database that another process can run on.
+  const copy = join(folder, "copy.db");
+  const backedUp = await run(["backup", copy], { OPENWS_DATABASE: env["OPENWS_DATABASE"], LANG: "en_US.UTF-8" });
+  expect(backedUp).toMatchObject({ code: 0, stderr: "" });
+  expect(backedUp.stdout).toMatch(/^\S+copy\.db: \d+ bytes\. The key is not in it/);
+  const twice = await run(["backup", copy], { OPENWS_DATABASE: env["OPENWS_DATABASE"], LANG: "en_US.UTF-8" });
+  expect(twice).toMatchObject({ code: 1, stderr: expect.stringMatching(/written over nothing/) as string });
   expect(await again.end()).toBe(0);
+  copyFileSync(join(folder, "data", "a.db.key"), `${copy}.key`);
+  await using restored = await serveWhole([], { ...env, WECOM_BOT_WS_URL: gateway.url, OPENWS_DATABASE: copy });
+  expect(JSON.stringify((await api(restored, "/v1/messages?direction=in")).json)).toContain("answer me");
   const database = readFileSync(env["OPENWS_DATABASE"]!).toString("latin1");
   for (const secret of ["s3cret-of-bot", "the-secret-of-the-test", "the-key-of-the-test"]) {
     expect(database).not.toContain(secret);

@@ -428,6 +428,18 @@ describe("the SQLite store", () => {
     await sqlite();
   });
 
+  it("lets others read it meanwhile, and back it up as sqlite3 does", async () => {
+    const store = await sqlite();
+    await store.commit(put(entry(1)));
+    const reader = new DatabaseSync(join(folder, "a.db"), { readOnly: true });
+    expect(reader.prepare("SELECT count(*) AS n FROM entry").get()).toEqual({ n: 1 });
+    reader.prepare("VACUUM INTO ?").run(join(folder, "outside.db"));
+    await store.commit(put(entry(2)));
+    reader.close();
+    const restored = await sqlite("outside.db");
+    expect((await restored.entries({ limit: 5 })).length).toBe(1);
+  });
+
   it("refuses a database of a newer version, and leaves it as it is", async () => {
     const path = join(folder, "newer.db");
     const db = new DatabaseSync(path);
