@@ -221,7 +221,7 @@ export class PlainClient {
     }
     const settled = await this.#frame(bubble, false, instead ?? this.#text(bubble));
     if (settled === "lost" || settled === "no ack" || settled.errcode === 0) return undefined;
-    if (broken("talks-on-after-a-kick")) return undefined;
+    if (connection.over && broken("talks-on-after-a-kick")) return undefined;
     return this.#refused(bubble, settled.errcode, settled.body);
   }
 
