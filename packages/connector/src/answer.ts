@@ -5,7 +5,7 @@
  * Invariants: one budget a chat, shared by its bubbles and pushes; a bubble's promise resolves exactly once; what is open
  * when the bot stops is ended with a word, not left spinning.
  */
-import { Budget, Stream, classifySend, cmd, encode, makeReqId, plainErrmsg } from "@openws/protocol";
+import { Budget, FleetingMap, Stream, classifySend, cmd, encode, makeReqId, plainErrmsg } from "@openws/protocol";
 import type {
   BudgetOptions,
   ConnectionStateName,
@@ -115,7 +115,7 @@ export class Answers {
   /** By chat, in two generations: what was not used for a whole one is forgotten with it. */
   #budgets = new Map<string, Budget>();
   #olderBudgets = new Map<string, Budget>();
-  readonly #streams = new Set<RunningStream>();
+  readonly #streams = new FleetingMap<RunningStream, true>();
   /** What waits for its chat's budget. */
   readonly #waits = new Set<() => void>();
   readonly #random: () => number;
@@ -201,16 +201,16 @@ export class Answers {
 
   /** The connection moved: what waited for a line goes on over it, or ends when none will come. */
   lineMoved(to: ConnectionStateName): void {
-    if (to === "ready") for (const stream of this.#streams) stream.take({ type: "ready" });
+    if (to === "ready") for (const stream of this.#streams.keys()) stream.take({ type: "ready" });
     else if (this.#driver.over) {
-      for (const stream of this.#streams) stream.take({ type: "stopped" });
+      for (const stream of this.#streams.keys()) stream.take({ type: "stopped" });
       for (const wake of this.#waits) wake();
     }
   }
 
   /** Resolves when no bubble is open. */
   async idle(): Promise<void> {
-    await Promise.all([...this.#streams].map(({ ended }) => ended));
+    await Promise.all([...this.#streams.keys()].map(({ ended }) => ended));
   }
 
   #run(
@@ -233,7 +233,7 @@ export class Answers {
     const running = new RunningStream(id, stream, this.#runtime, this.#driver, frame, () =>
       this.#streams.delete(running),
     );
-    this.#streams.add(running);
+    this.#streams.set(running, true);
     return running;
   }
 

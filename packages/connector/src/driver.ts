@@ -4,7 +4,7 @@
  * Decides nothing about the protocol and owns all that is not pure: which runtime socket belongs to which socket id, whose
  * call waits for which request. It never awaits, so nothing a handler does can hold up the line.
  */
-import { Connection } from "@openws/protocol";
+import { Connection, FleetingMap } from "@openws/protocol";
 import type {
   ConnectionEffect,
   ConnectionInput,
@@ -32,7 +32,7 @@ export class Driver {
   readonly #url: string;
   readonly #runtime: Runtime;
   readonly #events: DriverEvents;
-  readonly #waiting = new Map<RequestKey, (outcome: Outcome) => void>();
+  readonly #waiting = new FleetingMap<RequestKey, (outcome: Outcome) => void>();
   #socket: Socket | undefined;
   #requests = 0;
   #alarm: { at: Millis; cancel: () => void } | undefined;

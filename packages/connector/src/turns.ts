@@ -7,7 +7,7 @@
  * Invariants: every turn that is taken runs once or is dropped once, with a reason; a turn that is over never holds up
  * another, and none holds its chat for longer than `turnMs`; what waits is at most `maxWaiting` turns.
  */
-import type { Millis } from "@openws/protocol";
+import { FleetingMap, type Millis } from "@openws/protocol";
 import type { Runtime } from "./runtime.ts";
 
 /**
@@ -92,9 +92,9 @@ interface Chat {
 export class Turns {
   readonly #options: TurnOptions;
   readonly #runtime: Runtime;
-  readonly #chats = new Map<string, Chat>();
+  readonly #chats = new FleetingMap<string, Chat>();
   /** Oldest first. */
-  readonly #running = new Set<Entry>();
+  readonly #running = new FleetingMap<Entry, true>();
   /** Free to run as soon as less runs; oldest first. */
   #ready: Entry[] = [];
   #queued = 0;
@@ -160,7 +160,7 @@ export class Turns {
       this.#release(entry);
       entry.dropped("stopped");
     }
-    for (const { turn } of this.#running) turn.abort("stopped");
+    for (const { turn } of this.#running.keys()) turn.abort("stopped");
     this.#cancelAlarm?.();
     this.#cancelAlarm = undefined;
   }
@@ -190,7 +190,7 @@ export class Turns {
 
   #run(entry: Entry): void {
     entry.startedAt = this.#runtime.now();
-    this.#running.add(entry);
+    this.#running.set(entry, true);
     if (this.#cancelAlarm === undefined) this.#arm(entry.startedAt + this.#options.turnMs);
     void entry.work().then(() => this.#ended(entry));
   }
@@ -223,7 +223,7 @@ export class Turns {
     this.#cancelAlarm = this.#runtime.wakeAt(at, () => {
       this.#cancelAlarm = undefined;
       const now = this.#runtime.now();
-      for (const { turn, startedAt } of this.#running) {
+      for (const { turn, startedAt } of this.#running.keys()) {
         const expiresAt = startedAt + this.#options.turnMs;
         if (expiresAt > now) {
           this.#arm(expiresAt);

@@ -11,6 +11,7 @@ export * from "./errors.ts";
 // For those who drive the machines themselves
 export * from "./connection.ts";
 export * from "./requests.ts";
+export * from "./fleeting.ts";
 export * from "./stream.ts";
 export * from "./upload.ts";
 export * from "./budget.ts";

@@ -15,6 +15,7 @@
  */
 import type { Millis } from "./backoff.ts";
 import { UsageError } from "./errors.ts";
+import { FleetingMap } from "./fleeting.ts";
 import type { EncodedFrame } from "./frames.ts";
 
 /** Names one request from submission to settlement; the caller's choice, unique among its open requests. */
@@ -67,8 +68,8 @@ interface Lane {
 
 /** The lanes of one socket at a time. No ack crosses sockets: `end` forgets everything and leaves it ready for the next. */
 export class Requests {
-  readonly #lanes = new Map<string, Lane>();
-  readonly #open = new Map<RequestKey, string>();
+  readonly #lanes = new FleetingMap<string, Lane>();
+  readonly #open = new FleetingMap<RequestKey, string>();
   /** Lanes with nothing but owed acks, oldest first. */
   readonly #owing = new Set<string>();
   /** Not later than the earliest ack deadline: exact after `tick`, an early (harmless) one after an ack. */
