@@ -76,11 +76,15 @@ async function main(argv: readonly string[]): Promise<number | undefined> {
 
   const flags = readFlags(rest);
   const readFile = (path: string): string => readFileSync(path, "utf8");
-  const { serve, serveEcho } = await import("./main.node.ts");
   if (flags.echo) {
+    const { serveEcho } = await import("./main.echo.ts");
     await serveEcho(readConfig(flags, process.env, readFile), misspelt(process.env));
   } else {
-    const [{ readServiceConfig }, yaml] = await Promise.all([import("./service/config.ts"), import("yaml")]);
+    const [{ serve }, { readServiceConfig }, yaml] = await Promise.all([
+      import("./main.node.ts"),
+      import("./service/config.ts"),
+      import("yaml"),
+    ]);
     const parse = (text: string): unknown => yaml.parse(text);
     const { line, service } = readServiceConfig(flags, process.env, { readFile, parse });
     await serve(line, service, misspelt(process.env));

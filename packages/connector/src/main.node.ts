@@ -1,19 +1,13 @@
 /**
- * The connector as a Node process: log, store, HTTP server, signals. Everything it serves is built elsewhere.
+ * The service as a Node process: store, keys, figures, API. Everything it serves is built elsewhere.
  */
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { BlockList, isIP } from "node:net";
-import { setTimeout } from "node:timers/promises";
-import { serve as listen } from "@hono/node-server";
 import { getConnInfo } from "@hono/node-server/conninfo";
-import { OpenwsError, UsageError } from "@openws/protocol";
-import { type Logger, pino } from "pino";
-import { createApi } from "./api.ts";
-import type { Config } from "./config.ts";
-import { echo } from "./echo.ts";
+import { UsageError } from "@openws/protocol";
 import { createBot } from "./index.ts";
-import { recordOf } from "./log.ts";
+import { type LineConfig, announce, logger, onSignal, startServer } from "./main.process.ts";
 import { nodeMedia } from "./media.ts";
 import { nodeRuntime } from "./runtime.node.ts";
 import { createServiceApi } from "./service/api/app.ts";
@@ -28,9 +22,6 @@ import { MemoryStore } from "./service/store.memory.ts";
 import { openSqlite } from "./service/store.sqlite.ts";
 import type { Store } from "./service/store.ts";
 import { count, logOf } from "./service/telemetry.ts";
-
-/** What a line is told, whichever bot's it is, and the process around it. */
-export type LineConfig = Omit<Config, "botId" | "secret" | "secretFile" | "url" | "name">;
 
 /** Ways into the service for programs that try it; nothing of them can be had from outside of the process. */
 export interface Hooks {
@@ -155,100 +146,6 @@ export async function serve(
     process.stderr.write(`The API key of this run, since OPENWS_API_KEY is not set: ${apiKey}\n`);
   announce(line, log, url, apiKey);
   service.start();
-}
-
-/** Starts the echo bot and a small API that says how its line is, and stays until SIGTERM or SIGINT. */
-export async function serveEcho(config: Config, warnings: readonly string[]): Promise<void> {
-  const log = await logger(config);
-  for (const warning of warnings) log.warn(warning);
-
-  // The echo bot is what others try their gateways and suites on: who makes it beat faster means all of its time.
-  const scale = Math.min(1, (config.connection.heartbeatMs ?? 30_000) / 30_000);
-  const bot = createBot({
-    botId: config.botId,
-    secret: config.secretFile === undefined ? config.secret : () => readFileSync(config.secretFile!, "utf8").trim(),
-    url: config.url,
-    name: config.name,
-    handoverMs: config.handoverMs ?? 540_000 * scale,
-    quota: { pauseMs: 60_000 * scale },
-    probeMs: config.probeMs,
-    ...config.connection,
-  });
-  echo(bot, (ms) => setTimeout(ms));
-  bot.observe((event) => {
-    const { level, message, fields } = recordOf(event);
-    log[level]({ bot: bot.id, ...fields }, message);
-  });
-
-  const { url, close } = await startServer(createApi([bot]).fetch, config.listen);
-  onSignal(log, () => bot.stop(config.drainMs).finally(close));
-  announce(config, log, url, undefined);
-  void bot.start();
-}
-
-async function logger({ logLevel, logFormat }: LineConfig): Promise<Logger> {
-  const options = { level: logLevel, base: null, redact: ["secret", "*.secret", "aeskey", "*.aeskey"] };
-  const format = logFormat ?? (process.stderr.isTTY ? "pretty" : "json");
-  if (format === "json") return pino(options, pino.destination({ dest: 2, sync: true }));
-  const { default: pretty } = await import("pino-pretty");
-  return pino(
-    options,
-    pretty({ destination: 2, sync: true, colorize: process.stderr.isTTY, ignore: "bot,from,to,why,code" }),
-  );
-}
-
-function startServer(
-  fetch: Parameters<typeof listen>[0]["fetch"],
-  { host, port }: Config["listen"],
-): Promise<{ url: string; close: () => void }> {
-  return new Promise((resolve, reject) => {
-    const server = listen({ fetch, hostname: host, port }, (info) => {
-      const name = info.address.includes(":") ? `[${info.address}]` : info.address;
-      resolve({
-        url: `http://${name}:${info.port}`,
-        close: () => {
-          server.close();
-          if ("closeAllConnections" in server) server.closeAllConnections();
-        },
-      });
-    });
-    server.on("error", (error: NodeJS.ErrnoException) => {
-      const where = `${host}:${port}`;
-      const why =
-        error.code === "EADDRINUSE"
-          ? `${where} is in use by another process; choose another with --listen HOST:PORT, port 0 takes a free one`
-          : error.code === "EACCES"
-            ? `${where} needs a privilege this process lacks; choose a port above 1023 with --listen`
-            : `cannot listen on ${where}: ${error.message}`;
-      reject(new OpenwsError("listen", why, { cause: error }));
-    });
-  });
-}
-
-/** Ends the process by SIGTERM or SIGINT: `stop` has its time, a second signal means now. */
-function onSignal(log: Logger, stop: () => Promise<void>): void {
-  let stopping = false;
-  const signalled = (signal: string): void => {
-    if (stopping) process.exit(0);
-    stopping = true;
-    log.info({ signal }, "stopping");
-    stop().then(
-      () => {
-        process.exitCode = 0;
-      },
-      (error: unknown) => {
-        log.error(error instanceof Error ? error.message : String(error));
-        process.exitCode = 1;
-      },
-    );
-  };
-  process.on("SIGTERM", signalled);
-  process.on("SIGINT", signalled);
-}
-
-function announce({ json }: LineConfig, log: Logger, url: string, apiKey: string | undefined): void {
-  if (json) process.stdout.write(`${JSON.stringify({ ready: true, url, apiKey })}\n`);
-  else log.info({ url }, `the HTTP API listens on ${url}`);
 }
 
 /** Who may ask: all, or the addresses of these networks. Throws `UsageError` for what is none. */

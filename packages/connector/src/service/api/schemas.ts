@@ -20,8 +20,10 @@ export const Problem = z
   })
   .openapi("Problem");
 
+// What was made elsewhere is cloned: only what is made after the OpenAPI package was loaded can be described.
+
 /** An answer, or a push: exactly one of its forms. */
-export const OutMessage = outMessage.openapi("OutMessage", {
+export const OutMessage = outMessage.clone().openapi("OutMessage", {
   description: "One of: markdown (or text, which is Markdown that says the same), template_card, media, raw.",
 });
 
@@ -106,9 +108,9 @@ export const DeliveryView = z
   .openapi("Delivery");
 
 /** A webhook that is made. */
-export const WebhookInput = webhookInput.openapi("WebhookInput");
+export const WebhookInput = webhookInput.clone().openapi("WebhookInput");
 /** A webhook that is changed. */
-export const WebhookPatch = webhookPatch.openapi("WebhookPatch");
+export const WebhookPatch = webhookPatch.clone().openapi("WebhookPatch");
 /** A webhook as it is shown. */
 export const WebhookView = z
   .object({
