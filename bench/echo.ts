@@ -13,11 +13,13 @@ import { median, say } from "./row.ts";
 
 const rounds = Number(process.env["BENCH_ROUNDS"] ?? 10);
 const inFlight = 64;
-const warmUpMs = 1_500;
+/** So many that the compiler has done its work, in at most so many turns: on a busy machine it takes its time. */
+const warmUp = { echoes: 30_000, turns: 12 };
 const turnMs = 700;
 
 /** One turn of one client. */
 interface Turn {
+  readonly echoes: number;
   readonly cpu: number;
   readonly pace: number;
 }
@@ -34,12 +36,14 @@ const main = async (): Promise<void> => {
         await passed(ms);
         const echoes = await ask<number>(load, "end");
         const seconds = (performance.now() - began) / 1_000;
-        return { cpu: ((await ask<number>(client, "cpu")) - cpu) / echoes, pace: echoes / seconds };
+        return { echoes, cpu: ((await ask<number>(client, "cpu")) - cpu) / echoes, pace: echoes / seconds };
       };
       return { side, turn, turns: [] as Turn[] };
     }),
   );
-  for (const { turn } of pairs) await turn(warmUpMs);
+  for (const { turn } of pairs)
+    for (let turns = 0, echoes = 0; turns < warmUp.turns && echoes < warmUp.echoes; turns++)
+      echoes += (await turn(turnMs)).echoes;
   for (let round = 1; round <= rounds; round++)
     for (const { side, turn, turns } of pairs) {
       const took = await turn(turnMs);
