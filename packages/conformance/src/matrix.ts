@@ -37,6 +37,27 @@ export const readReport = (text: string): Report => {
   return json as Report;
 };
 
+/**
+ * Several reports of one client, in one tier and lane, as one: a run in parts, or a part of it repeated. Of each check counts what
+ * was judged last; what a later report was not asked says nothing.
+ */
+export const joined = (reports: readonly Report[]): Report[] => {
+  const groups = Map.groupBy(reports, ({ client, tier, lane }) => JSON.stringify([client, tier, lane]));
+  return [...groups.values()].map((parts) => {
+    const results = new Map<string, Result>();
+    for (const result of parts.flatMap((part) => part.results))
+      if (result.verdict !== "skipped" || !results.has(result.id)) results.set(result.id, result);
+    const summary = { pass: 0, fail: 0, flaky: 0, untested: 0, skipped: 0, excused: 0 };
+    for (const { verdict } of results.values()) summary[verdict]++;
+    return {
+      ...parts.at(-1)!,
+      results: [...results.values()],
+      summary,
+      harness: parts.flatMap(({ harness }) => harness),
+    };
+  });
+};
+
 const rowsOf = (reports: readonly Report[]): Row[] =>
   requirements.flatMap(({ id, level, sentence }) => {
     const results = reports.map((report) => report.results.find((result) => result.id === id));
@@ -114,7 +135,7 @@ const findingOf = (report: Report, result: Result): string[] => {
   const { id, level, verdict, message, evidence } = result;
   const replay = replayOf(report, result);
   return [
-    `* **${id}** (${level}, ${verdict}): ${cell(message.split("\n")[0] ?? "")}.`,
+    `* **${id}** (${level}, ${verdict}): ${cell(message.split("\n")[0]!.replace(/[;,]? it said last:$/, ""))}.`,
     ...(evidence.length === 0 && replay === undefined
       ? []
       : [

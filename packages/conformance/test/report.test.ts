@@ -1,6 +1,6 @@
 /** What becomes of outcomes: verdicts, exit codes, and the forms in which they are told. */
 import { describe, expect, it } from "vitest";
-import { htmlMatrix, markdownMatrix, prettyMatrix, readReport } from "../src/matrix.ts";
+import { htmlMatrix, joined, markdownMatrix, prettyMatrix, readReport } from "../src/matrix.ts";
 import {
   badge,
   badgeSvg,
@@ -205,6 +205,17 @@ describe("a matrix of several reports", () => {
     expect(text).toContain('<a href="#0-IN-5">');
     expect(text).toContain('<section id="0-IN-5">');
     expect(text).not.toMatch(/<script|<link|src=|@import|url\(/);
+  });
+
+  it("joins the parts of a run of one client, of which what was judged last counts", () => {
+    const again = report([outcome("IN-5", "pass")], {}, new Map([["AUTH-1", "not asked for"]]));
+    const all = joined([one, other, again]);
+    expect(all.map(({ client }) => client)).toEqual([one.client, "other"]);
+    expect(all[0]?.results.map(({ id, verdict }) => [id, verdict])).toEqual([
+      ["AUTH-1", "pass"],
+      ["IN-5", "pass"],
+    ]);
+    expect(all[0]?.summary).toMatchObject({ pass: 2, fail: 0, skipped: 0 });
   });
 
   it("takes nothing that is no report", () => {

@@ -6,7 +6,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { UsageError } from "../main.ts";
-import { htmlMatrix, markdownMatrix, prettyMatrix, readReport } from "../matrix.ts";
+import { htmlMatrix, joined, markdownMatrix, prettyMatrix, readReport } from "../matrix.ts";
 
 /** Shown by `report --help`. */
 export const reportHelp = `openws-conformance report: several reports as one matrix, a column a client
@@ -15,6 +15,7 @@ Usage: openws-conformance report [--format pretty|markdown|html] [--out FILE] RE
 
 Each file is a report.json of "openws-conformance run --out DIR", also in the two tiers and lanes. pretty, the default, shows
 the checks that not every client keeps; the others show all, and each finding with the lines of the wire log behind it.
+Several reports of one client, in one tier and lane, become one column; of each check counts what was judged last.
 
 Exit codes: 0 written, 2 wrong usage or a file that is no report.
 `;
@@ -45,7 +46,7 @@ export function report(args: string[]): number {
       throw new UsageError(`${file}: ${error instanceof Error ? error.message : String(error)}`);
     }
   });
-  const text = formats[values.format as keyof typeof formats](reports);
+  const text = formats[values.format as keyof typeof formats](joined(reports));
   if (values.out === undefined) process.stdout.write(text);
   else writeFileSync(values.out, text);
   return 0;
