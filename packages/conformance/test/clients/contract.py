@@ -1,7 +1,6 @@
 """What the bots on the Python clients share: their settings, and the words of the echo contract (docs/conformance.md)."""
 
 import os
-import re
 import uuid
 
 BOT_ID = os.environ["WECOM_BOT_ID"]
@@ -21,7 +20,8 @@ def durations():
 
 def words(content):
     """The first word, the rest, and the text; without the mention that every text of a group begins with."""
-    text = re.sub(r"^@\S+ ", "", content)
+    mention = f"@{os.environ.get('WECOM_BOT_NAME', '')} "
+    text = content.removeprefix(mention)
     word, _, argument = text.partition(" ")
     return word, argument, text
 

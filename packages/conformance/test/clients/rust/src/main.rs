@@ -37,14 +37,17 @@ async fn main() {
     });
     client.on_event_template_card(click).await;
 
-    client.connect().await.unwrap();
+    if let Err(error) = client.connect().await {
+        eprintln!("connect: {error}");
+    }
     signal(SignalKind::terminate()).unwrap().recv().await;
 }
 
 async fn on_text(client: WSClient, frame: WsFrame) -> Result<(), SdkError> {
     let content = body(&frame)["text"]["content"].as_str().unwrap_or_default();
     // In a group every text begins with the mention of the bot.
-    let text = if content.starts_with('@') { content.split_once(' ').map_or("", |(_, rest)| rest) } else { content };
+    let mention = format!("@{} ", env::var("WECOM_BOT_NAME").unwrap_or_default());
+    let text = content.strip_prefix(&mention).unwrap_or(content);
     let (word, argument) = text.split_once(' ').unwrap_or((text, ""));
     let number: u64 = argument.parse().unwrap_or_default();
     match word {
