@@ -22,7 +22,7 @@ export const explained: Readonly<Record<string, number>> = {
   backoff: 0,
   budget: 2,
   requests: 2,
-  stream: 12,
+  stream: 13,
   connection: 14,
   upload: 7,
   text: 14,
