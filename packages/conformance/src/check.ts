@@ -203,6 +203,7 @@ export const timed: Readonly<Record<string, Tolerance>> = {
   "REPLY-13": usualTolerance,
   "MEDIA-4": usualTolerance,
   "MEDIA-6": usualTolerance,
+  "UPLOAD-6": usualTolerance,
   "ROBUST-3a": usualTolerance,
 };
 

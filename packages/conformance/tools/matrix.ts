@@ -66,7 +66,8 @@ and its confidence. The page is made from the reports by \`packages/conformance/
 
 Read it with care. All runs are in the scaled lane, in which a client lives at a twentieth of its durations as far as it can be told
 them; what it cannot be told, such as the ack time-out of the Node SDK's replies (5 s), is judged as if it could. A SHOULD is advice.
-A client in the observe tier is not asked what only a testee can tell. And what a bot program could have done by itself, such as
+A client in the observe tier is not asked what only a testee can tell, and some were asked a part of the checks only: what was not
+asked counts for nothing. And what a bot program could have done by itself, such as
 catching what its library threw and answering another way, is not done here: the libraries' own examples do not, either.
 
 Each finding stands below with the command that shows it again and the lines of the wire log that show it.
