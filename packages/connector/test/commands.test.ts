@@ -35,7 +35,7 @@ afterAll(async () => {
 const subscribes = (): number => gateway.log().filter(({ cmd }) => cmd === "aibot_subscribe").length;
 const shown = (chat: string) => gateway.chat("bot", chat)?.items.at(-1);
 
-test.for(["send", "doctor", "explain", "readyz"])(
+test.for(["send", "doctor", "explain", "readyz", "backup"])(
   "%s --help says what it takes and how it exits",
   limit,
   async (name) => {
