@@ -40,14 +40,14 @@ export interface BotItem {
   /** The msgtype: stream, markdown, text, template_card, file, image, voice, video. */
   readonly kind: string;
   readonly reqId: string;
-  readonly streamId?: string;
+  streamId?: string;
   /** The text of the bubble; for a stream its newest state. */
-  content?: string;
+  content?: string | undefined;
   card?: Card;
-  readonly mediaId?: string;
-  readonly filename?: string;
-  readonly title?: string;
-  readonly description?: string;
+  mediaId?: string;
+  filename?: string;
+  title?: string;
+  description?: string;
   /** False while a stream is open. */
   finished: boolean;
   /** A stream that was finished without a visible character: the app shows its spinner for ever. */
@@ -58,7 +58,7 @@ export interface BotItem {
   frames: number;
   /** The id a thumb refers to, when the app shows thumbs. */
   feedbackId?: string;
-  readonly task_id?: string;
+  task_id?: string;
 }
 
 export type ChatItem = UserItem | BotItem;

@@ -414,9 +414,12 @@ export class Conversations {
   /** Which chat a push goes to: 0 means the group first, then the user (GW-PUSH-2). */
   #pushTarget(bot: Speaker, chatid: string, chatType: number): Chat | Refused {
     const { chats } = this;
+    // Without that rule a chat of the named type is there for the asking.
+    if (!this.#switches.chatPrecondition && chatType !== 0)
+      return chats.at(bot.id, chatType === 2 ? "group" : "single", chatid);
     if (chatType !== 1 && chats.known(bot.id, "group", chatid)) return chats.at(bot.id, "group", chatid);
     if (chatType !== 2 && chats.known(bot.id, "single", chatid)) return chats.at(bot.id, "single", chatid);
-    if (!this.#switches.chatPrecondition) return chats.at(bot.id, chatType === 2 ? "group" : "single", chatid);
+    if (!this.#switches.chatPrecondition) return chats.at(bot.id, "single", chatid);
     return chatType !== 1 && chats.groupExists(chatid)
       ? { refused: "send.not-in-group" }
       : { refused: "send.bad-chatid" };
@@ -464,6 +467,7 @@ export class Conversations {
     const taskId = card?.["task_id"];
     const feedback = "feedbackId" in content ? content.feedbackId : undefined;
     const thumbs = feedback !== undefined && (!this.#switches.traceFeedbackOnly || feedback.startsWith("trace_"));
+    // What nearly every item has is there from the start; the rest is added where it occurs.
     const item: BotItem = {
       by: "bot",
       seq: this.chats.nextSeq(),
@@ -473,23 +477,19 @@ export class Conversations {
       reqId,
       finished: content.kind !== "stream",
       frames: 0,
-      ...(content.kind === "stream"
-        ? { streamId: content.id }
-        : "content" in content
-          ? { content: content.content }
-          : {}),
-      ...(card ? { card } : {}),
-      ...(typeof taskId === "string" ? { task_id: taskId } : {}),
-      ...("mediaId" in content
-        ? { mediaId: content.mediaId, filename: this.media.shown(content.mediaId)?.filename ?? "" }
-        : {}),
-      // The app cuts what is longer (GW-UPLOAD-19).
-      ...("title" in content && content.title !== undefined ? { title: cut(content.title, 64) } : {}),
-      ...("description" in content && content.description !== undefined
-        ? { description: cut(content.description, 512) }
-        : {}),
-      ...(thumbs ? { feedbackId: feedback } : {}),
+      content: "content" in content && content.kind !== "stream" ? content.content : undefined,
     };
+    if (content.kind === "stream") item.streamId = content.id;
+    if (card) item.card = card;
+    if (typeof taskId === "string") item.task_id = taskId;
+    if ("mediaId" in content) {
+      item.mediaId = content.mediaId;
+      item.filename = this.media.shown(content.mediaId)?.filename ?? "";
+    }
+    // The app cuts what is longer (GW-UPLOAD-19).
+    if ("title" in content && content.title !== undefined) item.title = cut(content.title, 64);
+    if ("description" in content && content.description !== undefined) item.description = cut(content.description, 512);
+    if (thumbs) item.feedbackId = feedback;
     this.chats.add(chat, item);
     return item;
   }

@@ -81,13 +81,12 @@ export class Outlet {
     const errcode = forced?.errcode ?? this.errcode(why);
     if (entry) judge(entry, verdict, errcode);
     this.observe(asked, verdict, errcode);
-    const errmsg =
-      errcode === 0
-        ? '"ok"'
-        : JSON.stringify(this.#errmsg(forced?.errmsg ?? behaviours[why].errmsg ?? "", errcode, connection));
-    const text =
-      `{"headers":{"req_id":${JSON.stringify(reqId)}},${body ? `"body":${JSON.stringify(body)},` : ""}` +
-      `"errcode":${errcode},"errmsg":${errmsg}}`;
+    let outcome = '"errcode":0,"errmsg":"ok"}';
+    if (errcode !== 0) {
+      const errmsg = this.#errmsg(forced?.errmsg ?? behaviours[why].errmsg ?? "", errcode, connection);
+      outcome = `"errcode":${errcode},"errmsg":${JSON.stringify(errmsg)}}`;
+    }
+    const text = `{"headers":{"req_id":${JSON.stringify(reqId)}},${body ? `"body":${JSON.stringify(body)},` : ""}${outcome}`;
     const now = this.#ports.clock.transport;
     const at = latencyMs === "now" ? now : Math.max(now + latencyMs, connection.ackAt);
     if (at <= now) return this.#sendAck(asked, text, verdict, errcode);

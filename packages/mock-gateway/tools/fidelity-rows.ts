@@ -108,8 +108,8 @@ export const rows: Readonly<Record<string, Row>> = {
   "GW-AUTH-1": code(
     "errcode 0 and ok",
     "outlet.ts",
-    "'\"ok\"'",
-    "'\"fine\"'",
+    '"errmsg":"ok"}',
+    '"errmsg":"fine"}',
     "world.test.ts: a right secret is acknowledged after the subscribe latency with errcode 0, no cmd and no body",
   ),
   "GW-AUTH-3": refused(
@@ -508,8 +508,8 @@ export const rows: Readonly<Record<string, Row>> = {
   "GW-REPLY-8": code(
     "an ack names no message",
     "outlet.ts",
-    '"errcode":${errcode},"errmsg":${errmsg}}`',
-    '"errcode":${errcode},"errmsg":${errmsg},"msgid":"m"}`',
+    '"errmsg":"ok"}',
+    '"errmsg":"ok","msgid":"m"}',
     "world.test.ts: a right secret is acknowledged after the subscribe latency with errcode 0, no cmd and no body",
   ),
   "GW-REPLY-9": code(
