@@ -34,8 +34,7 @@ const main = async (): Promise<void> => {
       found[side].push({ heapMiB: heap / 1_048_576, rssMiB: rss / 1_048_576, percent });
       process.stderr.write(
         `round ${round}, ${names[side]}: heap ${(heap / 1_048_576).toFixed(1)} MiB, resident ${(rss / 1_048_576).toFixed(1)} MiB, ` +
-          `CPU ${percent.toFixed(1)} %; a bot ${((heap - empty.heap) / 1_024 / bots).toFixed(1)} KiB of heap, ` +
-          `${((rss - empty.rss) / 1_024 / bots).toFixed(1)} KiB resident\n`,
+          `CPU ${percent.toFixed(1)} %; before its client was loaded ${(empty.heap / 1_048_576).toFixed(1)} and ${(empty.rss / 1_048_576).toFixed(1)} MiB\n`,
       );
       await stop(client, gateway);
     }

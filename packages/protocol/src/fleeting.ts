@@ -11,9 +11,13 @@
 /** Deletions after which the entries move to a new Map, if they are not more than that themselves. */
 const longestChain = 1_024;
 
+/** Nothing is ever put into it. */
+const none = new Map<never, never>();
+
 /** As much of a Map as is needed, in the order of insertion. An iteration may leave out what is added, and show what is deleted, since it began. */
 export class FleetingMap<Key, Value> {
-  #map = new Map<Key, Value>();
+  /** An empty Map has a table, too: most of a thousand bots wait for nothing. */
+  #map: Map<Key, Value> = none;
   #deleted = 0;
 
   get size(): number {
@@ -29,6 +33,7 @@ export class FleetingMap<Key, Value> {
   }
 
   set(key: Key, value: Value): void {
+    if (this.#map === none) this.#map = new Map();
     this.#map.set(key, value);
   }
 
@@ -39,7 +44,7 @@ export class FleetingMap<Key, Value> {
   }
 
   clear(): void {
-    this.#map = new Map();
+    this.#map = none;
     this.#deleted = 0;
   }
 
