@@ -133,7 +133,7 @@ export const brokenRows: Readonly<Record<number, readonly [instead: string, ...c
   20: [
     "leaves open requests hanging after a kick",
     [connection, "this.#perform(this.#requests.end(", 'if (why !== "kicked") this.#perform(this.#requests.end('],
-    [answer, 'for (const stream of this.#streams) stream.take({ type: "stopped" });', ""],
+    [answer, 'for (const stream of this.#streams.keys()) stream.take({ type: "stopped" });', ""],
   ],
   21: ["pings under one req_id", [connection, 'makeReqId("ping", this.#settings.random)', '"ping_1"']],
   22: [
@@ -292,7 +292,7 @@ export const brokenRows: Readonly<Record<number, readonly [instead: string, ...c
     "forgets what was open when a line is lost",
     [
       answer,
-      'if (to === "ready") for (const stream of this.#streams) stream.take({ type: "ready" });',
+      'if (to === "ready") for (const stream of this.#streams.keys()) stream.take({ type: "ready" });',
       'if (to === "ready") return;',
     ],
   ],

@@ -269,10 +269,14 @@ describe("heartbeat and liveness", () => {
     ["23. pings that are answered with 846609", "errcode:errcode=846609,cmd=ping,times=9"],
   ] as const)("%s: the socket is dropped and another one made", async ([, fault]) => {
     // Silence must not be what notices it.
-    const { gateway } = await ready({ idleMs: 60_000 }, { faults: [fault] });
-    await eventually(() => opened(gateway).length >= 2);
-    const [first, second] = opened(gateway);
-    expect(second! - first!).toBeLessThan(1_000 + grace);
+    const { events, until } = await ready({ idleMs: 60_000 }, { faults: [fault] });
+    events.length = 0;
+    const at = performance.now();
+    expect(await until(moved("waiting"))).toMatchObject({
+      why: expect.stringMatching(/^(?:ping-timeout|not-subscribed)$/) as string,
+    });
+    expect(performance.now() - at).toBeLessThan(1_000 + grace);
+    await until(moved("ready"));
   });
 
   test.for([undefined, 1000, 1001, 1008, 1011, 1012])("24. an end with code %o: it is back at once", async (code) => {
@@ -334,10 +338,11 @@ describe("heartbeat and liveness", () => {
   });
 
   test("28. acks of other commands do not stand for an answered ping", async () => {
-    const { gateway, bot } = await ready({}, { faults: ["ack-drop:cmd=ping,times=9"] });
+    const { bot, events, until } = await ready({ idleMs: 60_000 }, { faults: ["ack-drop:cmd=ping,times=9"] });
     const pushing = setInterval(() => void bot.push({ userid: "lily" }, "hi"), 20);
     atTheEnd(() => clearInterval(pushing));
-    await eventually(() => opened(gateway).length >= 2);
+    events.length = 0;
+    expect(await until(moved("waiting"))).toMatchObject({ why: "ping-timeout" });
   });
 });
 
