@@ -54,7 +54,7 @@ export interface DispatcherParts {
   /** Whether webhooks made through the API may lead to private addresses. */
   readonly allowPrivate: boolean;
   readonly tell: (event: DeliveryEvent) => void;
-  /** Deliveries under way at once to one webhook; 64. */
+  /** Requests to one webhook at once that it has not answered; 64. */
   readonly maxInFlight?: number | undefined;
   /** Deliveries in memory for one webhook; 2,000. The others wait in the store. */
   readonly maxHeld?: number | undefined;
@@ -163,7 +163,7 @@ export class Dispatcher {
           }
           return { jobs, full: deliveries.length === limit };
         },
-        attempt: (job, breaker) => this.#attempt(id, job, breaker),
+        attempt: (job, breaker, answered) => this.#attempt(id, job, breaker, answered),
         refused: (error) => tell({ type: "store-refused", error }),
       });
       this.#endpoints.set(id, endpoint);
@@ -180,8 +180,11 @@ export class Dispatcher {
     }
   }
 
-  /** Tries a job once and stores what came of it. Resolves with the delivery as it stands then. */
-  async #attempt(id: string, job: Job, breaker: Breaker): Promise<Delivery> {
+  /**
+   * Tries a job once and stores what came of it. Resolves with the delivery as it stands then; calls `answered` when the
+   * receiver is done with it, which is before the disk is.
+   */
+  async #attempt(id: string, job: Job, breaker: Breaker, answered: () => void): Promise<Delivery> {
     try {
       const webhook = this.#parts.webhooks.get(id);
       if (webhook === undefined || !webhook.enabled)
@@ -192,7 +195,8 @@ export class Dispatcher {
       this.#parts.tell({ type: "attempted", delivery, attempt });
       this.#judge(id, breaker, tried);
       const current = { ...job, delivery };
-      if (tried.type === "answered") return await this.#answered(current, tried.answer);
+      if (tried.type === "answered") return await this.#answered(current, tried.answer, answered);
+      answered();
       if (attempt.status === 410) {
         const why = "the receiver answered 410: it wants no more deliveries";
         await this.#parts.webhooks.disable(id, why);
@@ -251,8 +255,10 @@ export class Dispatcher {
       this.#parts.tell({ type: "circuit", webhook, state, why: "it answers again" });
   }
 
-  async #answered(job: Job, answer: PostAnswer): Promise<Delivery> {
+  async #answered(job: Job, answer: PostAnswer, answered: () => void): Promise<Delivery> {
     const said = await readInline(answer);
+    // A stream goes on speaking.
+    if (said.type !== "stream") answered();
     switch (said.type) {
       case "nothing":
         return this.#over(job, "delivered");
@@ -417,7 +423,7 @@ interface EndpointParts {
   readonly maxInFlight: number;
   readonly maxHeld: number;
   readonly page: (after: Seq | undefined, limit: number) => Promise<{ jobs: Job[]; full: boolean }>;
-  readonly attempt: (job: Job, breaker: Breaker) => Promise<Delivery>;
+  readonly attempt: (job: Job, breaker: Breaker, answered: () => void) => Promise<Delivery>;
   readonly refused: (error: unknown) => void;
 }
 
@@ -436,7 +442,10 @@ class Endpoint {
   readonly #ready: string[] = [];
   /** Ids of what is in memory: what the store is asked for may be here already. */
   readonly #held = new Set<string>();
+  /** Requests that the receiver has not answered yet. */
   #inFlight = 0;
+  /** Jobs whose outcome is not stored yet. */
+  #underWay = 0;
   /** The greatest number that is, or was, in memory. */
   #through: Seq | undefined;
   /** There is more in the store than in memory. */
@@ -453,7 +462,7 @@ class Endpoint {
   }
 
   get health(): { circuit: Breaker["state"]; held: number; inFlight: number } {
-    return { circuit: this.#breaker.state, held: this.#held.size, inFlight: this.#inFlight };
+    return { circuit: this.#breaker.state, held: this.#held.size, inFlight: this.#underWay };
   }
 
   /** Takes a new job, or leaves it to the store where memory is full. */
@@ -539,16 +548,25 @@ class Endpoint {
 
   async #run(name: string, lane: Lane): Promise<void> {
     lane.state = "under-way";
+    this.#underWay++;
     this.#inFlight++;
+    let answered = false;
+    const free = (): void => {
+      if (answered) return;
+      answered = true;
+      this.#inFlight--;
+      this.#pump();
+    };
     const job = lane.queue[0]!;
     let delivery: Delivery | undefined;
     try {
-      delivery = await this.#parts.attempt(job, this.#breaker);
+      delivery = await this.#parts.attempt(job, this.#breaker, free);
     } catch (error) {
       // Only where the store refuses until the end: the job stays what it was there.
       this.#parts.refused(error);
     }
-    this.#inFlight--;
+    this.#underWay--;
+    free();
     if (delivery?.state === "pending") lane.queue[0] = { ...job, delivery };
     else {
       lane.queue.shift();

@@ -470,6 +470,24 @@ describe("a store that refuses", () => {
   });
 });
 
+describe("a disk that is slow", () => {
+  it("holds up the chat whose outcome it writes, and no other chat's turn at the receiver", async () => {
+    const world = await service({ [url]: () => ({}) }, {}, { maxInFlight: 1 });
+    const commit = world.store.commit.bind(world.store);
+    const written = Promise.withResolvers<undefined>();
+    world.store.commit = async (changes, fence) => {
+      if (changes.some((change) => "update" in change)) await written.promise;
+      return commit(changes, fence);
+    };
+    for (const chat of ["a", "a", "b", "c"]) await world.receive(chat);
+    await world.clock.settle();
+    expect(world.seqs()).toEqual([1, 3, 4]);
+    written.resolve(undefined);
+    await world.clock.settle();
+    expect(world.seqs()).toEqual([1, 3, 4, 2]);
+  });
+});
+
 describe("an entry that several webhooks get", () => {
   it("is delivered when the last of them has it, and dead when one gave up", async () => {
     const other = "https://other.example/";
