@@ -199,6 +199,9 @@ class ConnectorClient implements TesteeClient {
     this.#turns.set(event.key, turn);
     this.#byReqId.set(given.reqId, turn);
     if (event.event === "message") this.#messages.set(event.key, given as Message);
+    // What a census counts is the connector's, not what is remembered here.
+    for (const remembered of [this.#messages, this.#byReqId])
+      if (remembered.size > rememberedTurns) remembered.delete(remembered.keys().next().value!);
     report(event);
     const plan = await promise;
     this.#turns.delete(event.key);
@@ -333,6 +336,9 @@ function partItems(part: { readonly msgtype: string; readonly [type: string]: un
 
 const textOf = (quote: NonNullable<Message["quote"]>): string | undefined =>
   quote.msgtype === "text" ? quote.text.content : quote.msgtype === "voice" ? quote.voice.content : undefined;
+
+/** Of how many messages the testee knows what they were. */
+const rememberedTurns = 1_000;
 
 /** Frees what can be freed, so that what is counted is what is held. */
 const collectGarbage = ((): (() => void) => {
