@@ -38,7 +38,7 @@ export interface ConformanceOptions {
   readonly excuses?: ReadonlyMap<string, string>;
   /** The seed of the gateway's chance; 1. */
   readonly seed?: number;
-  /** How many cases at once; 6, and in the real lane all. Within this process 1 is safest for a client with global state. */
+  /** How many cases at once; 16 as processes and 6 in this one, in the real lane all. Within this process 1 is safest for a client with global state. */
   readonly atOnce?: number | undefined;
   /** So many random histories instead of the cases (properties.ts). */
   readonly runs?: number | undefined;
@@ -110,7 +110,7 @@ export const judgeClient = async (subject: Subject, options: ConformanceOptions 
   const found = await run(selected, met.spawn, {
     lane,
     seed,
-    atOnce: options.atOnce ?? (lane.name === "real" ? selected.length : 6),
+    atOnce: options.atOnce ?? (lane.name === "real" ? selected.length : "command" in subject ? 16 : 6),
     ...(options.onPlayed === undefined ? {} : { onPlayed: options.onPlayed }),
   });
   const wanted = new Set(selected.flatMap(({ checks }) => checks).filter((id) => !skipped.has(id)));

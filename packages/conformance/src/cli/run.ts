@@ -31,7 +31,7 @@ WECOM_BACKOFF_BASE_MS, and let its other durations follow from these. In the tes
   --seed N          the seed of the gateway's chance (default 1)
   --runs N          instead of the cases, N random histories: users, faults, cuts and kicks, judged by rules that always hold
   --path PATH       with --runs 1: the smaller history of that seed, as a failure's replay line says
-  --at-once N       how many cases at once (default 6; in the real lane all)
+  --at-once N       how many cases at once (default 16; in the real lane all)
   --out DIR         write report.json, junit.xml and report.html there
   --reporter LIST   which of pretty, json, junit, html, github (default pretty, with --out pretty and the files, and within
                     GitHub Actions github, too); json alone prints the report
