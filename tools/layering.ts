@@ -92,6 +92,21 @@ const ROOMS: readonly Room[] = [
     because: SUITE,
   },
   {
+    // A case makes files and their hashes, and looks at what a client left on the disk.
+    files: /^conformance\/src\/cases\//,
+    may: [
+      "node:crypto",
+      "node:fs",
+      "node:path",
+      "@openws/protocol/frames",
+      "@openws/mock-gateway",
+      "@openws/mock-gateway/*",
+      "fast-check",
+      "zod",
+    ],
+    because: SUITE,
+  },
+  {
     files: /^conformance\/src\//,
     may: ["@openws/protocol/frames", "@openws/mock-gateway", "@openws/mock-gateway/*", "fast-check", "zod"],
     because: SUITE,

@@ -1,23 +1,33 @@
 // The smallest receiver, in the connector's image, which has all it needs: proves a delivery and answers in the response.
 import { createServer } from "node:http";
 import { text } from "node:stream/consumers";
-import { verifyWebhook } from "/app/dist/service/signature.js";
 
-const secret = process.env.WEBHOOK_SECRET ?? "";
+// Where the image has it; elsewhere it is @openws/connector/webhook.
+const library = "/app/dist/service/signature.js";
+const { verifyWebhook } = /** @type {typeof import("@openws/connector/webhook")} */ (await import(library));
+
+const secret = process.env["WEBHOOK_SECRET"] ?? "";
 const seen = new Set();
 
-createServer(async (request, response) => {
+/**
+ * @param {import("node:http").IncomingMessage} request
+ * @param {import("node:http").ServerResponse} response
+ */
+async function receive(request, response) {
   try {
-    const delivery = await verifyWebhook({ secret, body: await text(request), headers: request.headers });
-    const reply = seen.has(delivery.msgId)
-      ? {}
-      : { reply: { markdown: `receiver: ${JSON.stringify(delivery.content)}` } };
-    seen.add(delivery.msgId);
-    console.log(delivery.msgId, "from", delivery.fromUser);
+    const delivery = /** @type {{ msgId: string, fromUser: string, content: unknown }} */ (
+      await verifyWebhook({ secret, body: await text(request), headers: request.headers })
+    );
+    const { msgId, fromUser, content } = delivery;
+    const reply = seen.has(msgId) ? {} : { reply: { markdown: `receiver: ${JSON.stringify(content)}` } };
+    seen.add(msgId);
+    console.log(msgId, "from", fromUser);
     response.setHeader("content-type", "application/json").end(JSON.stringify(reply));
   } catch (error) {
-    response.writeHead(error instanceof SyntaxError ? 400 : 401).end(String(error.message));
+    response.writeHead(error instanceof SyntaxError ? 400 : 401).end(error instanceof Error ? error.message : "");
   }
-}).listen(9000, () => console.log("ready on :9000"));
+}
+
+createServer((request, response) => void receive(request, response)).listen(9000, () => console.log("ready on :9000"));
 
 process.on("SIGTERM", () => process.exit(0));
