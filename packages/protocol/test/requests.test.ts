@@ -530,7 +530,14 @@ describe("Requests", () => {
 
 describe("makeReqId", () => {
   it("joins a prefix and 64 random bits in hexadecimal", () => {
-    const rolls = [0, 0.999_999_999_9, 0.5, 1 / 0x1_0000_0000, 0x12_34_56_78 / 0x1_0000_0000, 0x9a_bc_de_f0 / 0x1_0000_0000];
+    const rolls = [
+      0,
+      0.999_999_999_9,
+      0.5,
+      1 / 0x1_0000_0000,
+      0x12_34_56_78 / 0x1_0000_0000,
+      0x9a_bc_de_f0 / 0x1_0000_0000,
+    ];
     const random = () => rolls.shift()!;
     expect(makeReqId("ping", random)).toBe("ping_00000000ffffffff");
     expect(makeReqId("", random)).toBe("_8000000000000001");
