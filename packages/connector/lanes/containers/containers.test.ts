@@ -64,6 +64,8 @@ async function boxes(environment: Record<string, string> = {}): Promise<Boxes> {
   onTestFinished(() => gateway.stop());
   const receiver = await new GenericContainer(images.connector)
     .withEntrypoint(["node", "/receiver.mjs"])
+    // The image says that it listens there, and testcontainers waits for every port that an image names.
+    .withExposedPorts(8910)
     .withCopyFilesToContainer([{ source: `${root}examples/compose/receiver.mjs`, target: "/receiver.mjs" }])
     .withEnvironment({ WEBHOOK_SECRET: secret })
     .withNetwork(network)
