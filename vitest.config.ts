@@ -9,6 +9,9 @@ import { LANES } from "./tools/lanes.ts";
 
 const lanes = Object.entries(LANES).map(([name, what]) => `lane ${name} — ${what}; npm run lane -- ${name}`);
 
+/** No test here is about so long a time; a machine that has other things to do is no failure. */
+const patient = { testTimeout: 30_000, hookTimeout: 30_000, expect: { poll: { timeout: 15_000 } } };
+
 /** What `npm test` runs. The slower lanes have a configuration of their own: vitest.lanes.config.ts. */
 export default defineConfig({
   test: {
@@ -16,16 +19,14 @@ export default defineConfig({
     // which each of them would have one worker on two cores and would wait for the project before it.
     projects: [
       ...Object.entries({ conformance, connector, "mock-gateway": mockGateway, protocol }).map(([name, { test }]) => ({
-        test: { ...test, root: `packages/${name}` },
+        test: { ...patient, ...test, root: `packages/${name}` },
       })),
-      { test: { name: "repository", include: ["tools/test/**/*.test.ts"] } },
+      { test: { ...patient, name: "repository", include: ["tools/test/**/*.test.ts"] } },
     ],
     // Some two hundred processes are started from the sources: they need not strip and compile the same files each.
     env: { NODE_COMPILE_CACHE: join(import.meta.dirname, "node_modules/.cache/compiled") },
     // Many a test only waits for a process it started.
     maxWorkers: availableParallelism() + 1,
-    // No test is about so long a time; a machine that has other things to do is no failure.
-    testTimeout: 30_000,
     // For `--project protocol --coverage` (the lane `coverage`): of the core every branch matters. The path is the project's.
     coverage: {
       include: ["src/**"],

@@ -5,7 +5,13 @@ import { LANES, laneTests } from "./tools/lanes.ts";
 export default defineConfig({
   test: {
     projects: Object.keys(LANES).map((name) => ({
-      test: { name, include: [laneTests(name)], testTimeout: 60_000, hookTimeout: 120_000 },
+      test: {
+        name,
+        include: [laneTests(name)],
+        testTimeout: 60_000,
+        hookTimeout: 120_000,
+        expect: { poll: { timeout: 15_000 } },
+      },
     })),
     reporters: ["default", "./tools/plain-reporter.ts"],
   },
