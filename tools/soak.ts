@@ -1,6 +1,6 @@
 /**
  * `npm run soak`: the long runs, one after the other. Each prints its command, its seed and its figures, and the first that
- * fails ends the soak with its exit code. docs/simulator.md keeps the figures.
+ * fails ends the soak with its exit code. docs/simulator.md and docs/durability.md keep the figures.
  */
 import { spawnSync } from "node:child_process";
 import { parseArgs } from "node:util";
@@ -10,6 +10,7 @@ const { values } = parseArgs({
     seed: { type: "string", default: "1" },
     runs: { type: "string", default: "1000000" },
     fuzz: { type: "string", default: "10000000" },
+    kills: { type: "string", default: "200" },
     only: { type: "string" },
   },
 });
@@ -48,6 +49,10 @@ const runs: readonly Run[] = [
       "0",
     ],
     env: { FUZZ: values.fuzz },
+  },
+  {
+    name: "kills",
+    command: ["packages/connector/tools/kills/run.ts", "--kills", values.kills, "--seed", values.seed],
   },
 ];
 
