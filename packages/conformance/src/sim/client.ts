@@ -191,6 +191,8 @@ export class Client {
 
   /** What a socket that was let go still has to say must mean nothing. */
   #handleStale(input: Protocol.ConnectionInput): void {
+    // What falls due at this very instant is not its doing.
+    if ((this.#connection.deadline ?? Infinity) <= this.#agenda.now) this.#handle({ type: "tick" });
     const effects = this.#connection.handle(this.#agenda.now, input);
     if (effects.length > 0)
       this.#break("contract-5", `an old socket's ${input.type} had effects: ${JSON.stringify(effects)}`);
