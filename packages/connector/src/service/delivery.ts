@@ -35,7 +35,7 @@ export type DeliveryEvent =
 
 /** What a dispatcher works with. */
 export interface DispatcherParts {
-  readonly store: Pick<Store, "commit" | "deliveries" | "entry">;
+  readonly store: Pick<Store, "commit" | "deliveries" | "entries" | "entry">;
   readonly clock: Clock;
   readonly post: Post;
   readonly webhooks: {
@@ -156,9 +156,10 @@ export class Dispatcher {
         maxHeld,
         page: async (after, limit) => {
           const deliveries = await store.deliveries({ webhook: id, states: ["pending"], after, limit });
+          const near = await nearEntries(store, deliveries);
           const jobs: Job[] = [];
           for (const delivery of deliveries) {
-            const entry = await store.entry(delivery.seq);
+            const entry = near.get(delivery.seq) ?? (await store.entry(delivery.seq));
             if (entry !== undefined) jobs.push({ delivery, entry });
           }
           return { jobs, full: deliveries.length === limit };
@@ -401,6 +402,14 @@ export class Dispatcher {
       cancel();
     }
   }
+}
+
+/** Most of the entries of a page of deliveries, in one question: each alone would wait for a sync of its own. */
+async function nearEntries(store: Pick<Store, "entries">, deliveries: readonly Delivery[]): Promise<Map<Seq, Entry>> {
+  const [first, last] = [deliveries[0], deliveries.at(-1)];
+  if (first === undefined || last === undefined) return new Map();
+  const entries = await store.entries({ after: first.seq - 1, before: last.seq + 1, limit: 1_000 });
+  return new Map(entries.map((entry) => [entry.seq, entry]));
 }
 
 interface Job {
