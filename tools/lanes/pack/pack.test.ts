@@ -42,8 +42,11 @@ describe.for(names)("the tarball of %s", (name) => {
 
   test("holds what is needed and nothing else", () => {
     const top = readdirSync(folder()).filter((file) => file !== "node_modules");
-    const own = name === "mock-gateway" ? ["FAULTS.md", "console"] : [];
-    expect(new Set(top)).toEqual(new Set(["LICENSE", "README.md", "dist", "package.json", ...own]));
+    const own: Partial<Record<string, string[]>> = {
+      "mock-gateway": ["FAULTS.md", "SCENARIOS.md", "console"],
+      conformance: ["TESTEE.md", "templates"],
+    };
+    expect(new Set(top)).toEqual(new Set(["LICENSE", "README.md", "dist", "package.json", ...(own[name] ?? [])]));
   });
 
   test("names no workspace and no source", () => {
