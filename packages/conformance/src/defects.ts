@@ -172,7 +172,7 @@ export const defects = {
   "repeats-media": row("REPLY-8b", "a file is sent again until it is acknowledged"),
   "leaves-a-stream-open-when-it-fails": row("STREAM-2b", "a handler that throws leaves its stream open"),
   "never-hands-over": row("STREAM-5", "a stream goes on for as long as its answer takes"),
-  "shows-every-update": row("STREAM-6a", "each update of a stream is sent"),
+  "shows-every-update": row("STREAM-6a", "each update of a stream is sent", "STREAM-6b"),
   "drops-the-last-update": row("STREAM-6b", "where the quota is nearly used up the end of a stream is not sent"),
   "tries-no-old-req-id": row("STREAM-7a", "what a reset interrupts is pushed"),
   "forgets-what-a-drop-interrupts": row("STREAM-7b", "what a reset interrupts is not gone on with", "STREAM-7a"),

@@ -228,7 +228,7 @@ describe.concurrent("a program that speaks it", () => {
 
   it("and floods its standard output is ended, and fails", { timeout: 60_000 }, async ({ expect }) => {
     const played = await play(
-      "say(hello); known.reply = () => { const more = () => process.stdout.write('x'.repeat(1 << 20) + '\\n', more); more(); }; lines();",
+      "say(hello); known.reply = () => { const more = () => process.stdout.write('x'.repeat(1 << 20), more); more(); }; lines();",
     );
     expect(verdicts(played)[0]).toBe("fail");
     expect(played.findings[0]?.message).toContain("printed more than");
