@@ -22,8 +22,8 @@ export const explained: Readonly<Record<string, number>> = {
   backoff: 0,
   budget: 2,
   requests: 2,
-  stream: 13,
-  connection: 14,
+  stream: 14,
+  connection: 15,
   upload: 7,
   text: 14,
 };
