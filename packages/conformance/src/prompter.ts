@@ -7,18 +7,8 @@
  *
  * Knows neither processes nor checks; time is read off the monotonic clock alone.
  */
-import type {
-  Ability,
-  Answer,
-  EventReport,
-  Given,
-  Hello,
-  MessageReport,
-  Op,
-  ReplyOp,
-  Said,
-  Reported,
-} from "./testee.ts";
+import type { Said } from "./testee-line.ts";
+import type { Ability, Answer, EventReport, Given, Hello, MessageReport, Op, ReplyOp, Reported } from "./testee.ts";
 
 /** A report, and when it came, on the monotonic clock. */
 export type Told<Kind extends Reported = Reported> = Kind & { readonly at: number };

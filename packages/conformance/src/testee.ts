@@ -1,10 +1,10 @@
 /**
  * The testee protocol as types: what the suite asks of a client's testee, and what it is told. TESTEE.md is the document.
  *
- * Decides what a line may look like; what comes from a testee is parsed here and trusted afterwards. Knows neither processes
- * nor checks. A testee in TypeScript implements `Testee`, and is judged in-process or, behind `speak`, as a program.
+ * Decides what a line may hold; reading one is `testee-line.ts`. Knows neither processes nor checks, and imports nothing: a
+ * testee that names its abilities starts once for each case. A testee in TypeScript implements `Testee`, and is judged
+ * in-process or, behind `speak`, as a program.
  */
-import { z } from "zod";
 
 /** What a testee can be asked beyond `start`, `stop` and `reply` with a text. TESTEE.md explains each. */
 export const abilities = [
@@ -65,9 +65,12 @@ export const environmentOf = (given: Omit<Given, "dir">): Record<string, string>
   ...(given.backoffBaseMs === undefined ? {} : { WECOM_BACKOFF_BASE_MS: String(given.backoffBaseMs) }),
 });
 
+/** The types of files, as a message or an upload has them. */
+export const fileTypes = ["file", "image", "voice", "video"] as const;
+
 /** A file to make up: so many bytes, any bytes. */
 export interface FileGiven {
-  readonly type: "file" | "image" | "voice" | "video";
+  readonly type: (typeof fileTypes)[number];
   readonly filename: string;
   readonly sizeBytes: number;
 }
@@ -112,20 +115,27 @@ export type Op =
   | { readonly op: "state" }
   | { readonly op: "census" };
 
-/** What the client said became of it. */
-export type Outcome =
-  | "acked"
-  | "refused"
-  | "timed-out"
-  | "connection-lost"
-  | "unknown"
-  | "not-sent"
-  | "failed"
-  | "done"
-  | "unsupported";
+/** What a client may say became of an operation. TESTEE.md explains each. */
+export const outcomes = [
+  "acked",
+  "refused",
+  "timed-out",
+  "connection-lost",
+  "unknown",
+  "not-sent",
+  "failed",
+  "done",
+  "unsupported",
+] as const;
 
-/** What a client says about itself. */
-export type State = "connecting" | "ready" | "kicked" | "refused" | "stopped";
+/** One of them. */
+export type Outcome = (typeof outcomes)[number];
+
+/** What a client may say about itself. */
+export const states = ["connecting", "ready", "kicked", "refused", "stopped"] as const;
+
+/** One of them. */
+export type State = (typeof states)[number];
 
 /** The answer to an operation. */
 export interface Answer {
@@ -146,7 +156,7 @@ export interface Answer {
 export type Item =
   | { readonly type: "text"; readonly text: string }
   | {
-      readonly type: "image" | "file" | "video" | "voice";
+      readonly type: (typeof fileTypes)[number];
       readonly url?: string | undefined;
       readonly aeskey?: string | undefined;
     };
@@ -197,120 +207,4 @@ export interface Testee {
   readonly scaled: boolean;
   /** Makes a client of its own and lets it connect; `report` takes what it hands to its application. */
   readonly start: (given: Given, report: (event: Reported) => void) => TesteeClient | Promise<TesteeClient>;
-}
-
-const text = z.string();
-const item = z.union([
-  z.object({ type: z.literal("text"), text }),
-  z.object({
-    type: z.enum(["image", "file", "video", "voice"]),
-    url: text.nullish().transform(absent),
-    aeskey: text.nullish().transform(absent),
-  }),
-]);
-// Languages differ in whether they leave a member out or write null.
-const some = text.nullish().transform(absent);
-const items = z.array(item).nullish().transform(absent);
-
-const helloSchema = z.object({
-  hello: z.literal(1),
-  client: text.min(1),
-  can: z.array(z.enum(abilities)),
-  scaled: z.boolean(),
-});
-
-const answerSchema = z.object({
-  id: z.number(),
-  outcome: z.enum([
-    "acked",
-    "refused",
-    "timed-out",
-    "connection-lost",
-    "unknown",
-    "not-sent",
-    "failed",
-    "done",
-    "unsupported",
-  ]),
-  reason: some,
-  errcode: z.number().nullish().transform(absent),
-  mediaId: some,
-  sha256: some,
-  filename: some,
-  path: some,
-  state: z.enum(["connecting", "ready", "kicked", "refused", "stopped"]).nullish().transform(absent),
-  counts: z.record(text, z.number()).nullish().transform(absent),
-});
-
-const reportSchema = z.discriminatedUnion("event", [
-  z.object({
-    event: z.literal("message"),
-    key: text.min(1),
-    msgtype: text,
-    msgid: some,
-    userid: some,
-    chatid: some,
-    chattype: some,
-    text: some,
-    items,
-    quote: z.object({ msgtype: text, text: some, items }).nullish().transform(absent),
-    conversation: some,
-  }),
-  z.object({
-    event: z.literal("event"),
-    key: text.min(1),
-    eventtype: text,
-    msgid: some,
-    userid: some,
-    chatid: some,
-    eventKey: some,
-    taskId: some,
-    selected: z.record(text, z.array(text)).nullish().transform(absent),
-  }),
-]);
-
-/** What one line of a testee is. */
-export type Said =
-  | { readonly what: "hello"; readonly hello: Hello }
-  | { readonly what: "answer"; readonly id: number; readonly answer: Answer }
-  | { readonly what: "report"; readonly report: Reported }
-  /** Not of the protocol: a log line. */
-  | { readonly what: "log" }
-  /** Meant for the protocol, and wrong. */
-  | { readonly what: "wrong"; readonly why: string };
-
-/** Reads a line of a testee's standard output. */
-export const readLine = (line: string): Said => {
-  let json: unknown;
-  try {
-    json = JSON.parse(line);
-  } catch {
-    return { what: "log" };
-  }
-  if (typeof json !== "object" || json === null) return { what: "log" };
-  if ("hello" in json) {
-    const read = helloSchema.safeParse(json);
-    return read.success ? { what: "hello", hello: read.data } : wrong(read.error, line);
-  }
-  if ("id" in json && "outcome" in json) {
-    const read = answerSchema.safeParse(json);
-    return read.success ? { what: "answer", id: read.data.id, answer: read.data } : wrong(read.error, line);
-  }
-  if ("event" in json) {
-    const read = reportSchema.safeParse(json);
-    return read.success ? { what: "report", report: read.data } : wrong(read.error, line);
-  }
-  if ("id" in json) return { what: "wrong", why: `an answer needs an outcome: ${shortened(line)}` };
-  return { what: "log" };
-};
-
-const wrong = ({ issues: [issue] }: z.ZodError, line: string): Said => ({
-  what: "wrong",
-  why: `${issue?.path.join(".") || "a line"}: ${issue?.message ?? "wrong"}: ${shortened(line)}`,
-});
-
-const shortened = (line: string): string => (line.length > 300 ? `${line.slice(0, 300)}…` : line);
-
-function absent<T>(value: T | null | undefined): T | undefined {
-  return value ?? undefined;
 }

@@ -9,7 +9,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Prompter } from "../prompter.ts";
 import type { Client } from "../stage.ts";
-import { environmentOf, readLine, type Given, type Hello } from "../testee.ts";
+import { readLine } from "../testee-line.ts";
+import { environmentOf, type Given, type Hello } from "../testee.ts";
 import { Process, type ClientCommand, type End } from "./process.ts";
 
 /** How long a testee may take from its start to its hello. Milliseconds of the wall clock. */
