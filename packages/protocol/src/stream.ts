@@ -164,6 +164,35 @@ export interface StreamState {
   readonly done: boolean;
 }
 
+/** The state of a new stream. Every member is there from the beginning, or each stream would be of a shape of its own. */
+const fresh: Required<StreamState> = {
+  now: 0,
+  text: "",
+  carry: "",
+  sealed: 0,
+  sealedEnd: "",
+  ended: undefined,
+  route: "stream",
+  message: 1,
+  openedAt: undefined,
+  shown: 0,
+  visible: false,
+  dirty: false,
+  flight: undefined,
+  keys: 0,
+  finalOnly: false,
+  throttles: 0,
+  retries: 0,
+  retryAt: undefined,
+  askAt: undefined,
+  away: false,
+  doubt: undefined,
+  repeated: false,
+  unknown: false,
+  refusal: undefined,
+  done: false,
+};
+
 /** Waits before the retries of what is transient, such as 6000; a code that nobody knows has the first one only. */
 const retryMs = [200, 400, 800] as const;
 
@@ -199,7 +228,7 @@ const defaultTexts: StreamTexts = {
 export class Stream {
   readonly #options: Required<Omit<StreamOptions, "feedbackId" | "texts">> & { feedbackId: string | undefined };
   readonly #texts: StreamTexts;
-  #s: { -readonly [Key in keyof StreamState]: StreamState[Key] };
+  #s: { -readonly [Key in keyof StreamState]-?: StreamState[Key] };
 
   /** @throws UsageError for options out of range */
   constructor(options: StreamOptions) {
@@ -208,32 +237,13 @@ export class Stream {
     check(id, maxBytes, handoverMs, doubtMs);
     this.#options = { id, budget, feedbackId, replyUntil, handoverMs, doubtMs, maxBytes };
     this.#texts = completed(texts, maxBytes);
-    this.#s = {
-      now: 0,
-      text: "",
-      carry: "",
-      sealed: 0,
-      sealedEnd: "",
-      route: "stream",
-      message: 1,
-      shown: 0,
-      visible: false,
-      dirty: false,
-      keys: 0,
-      finalOnly: false,
-      throttles: 0,
-      retries: 0,
-      away: false,
-      repeated: false,
-      unknown: false,
-      done: false,
-    };
+    this.#s = { ...fresh };
   }
 
   /** The stream that `state` was taken from, with the same options. */
   static restore(state: StreamState, options: StreamOptions): Stream {
     const stream = new Stream(options);
-    stream.#s = { ...state };
+    stream.#s = { ...fresh, ...state };
     return stream;
   }
 
