@@ -2,12 +2,13 @@
  * Carries deliveries to webhooks: which one goes now, which waits, when one is tried again and when it is given up.
  *
  * Decides order, retries and circuits. Does not know who wants what (webhooks.ts), what a body says (envelope.ts), HTTP
- * (post.ts) or bots. Invariants: one delivery of a lane is under way at each webhook, and the next begins when it is over;
- * a delivery is over only when the store says so, so that a process that dies repeats and never forgets; one webhook's
- * trouble is no other's; memory is bounded, what does not fit stays in the store until its turn comes.
+ * (post.ts) or bots. Invariants: one delivery of a lane is asked of a webhook at a time (endpoint.ts), and the next only
+ * when the outcome of the one before is on its way to the store; a delivery is over only when the store says so, so that a
+ * process that dies repeats and never forgets; one webhook's trouble is no other's.
  */
 import { Breaker, type BreakerOptions } from "./breaker.ts";
 import type { Clock } from "./clock.ts";
+import { Endpoint, type Job, type Progress, storeRetryMs } from "./endpoint.ts";
 import { type Inline, type OutMessage, readInline } from "./inline.ts";
 import type { Post, PostAnswer } from "./post.ts";
 import type { Attempt, Change, Delivery, Entry, EpochMs, Seq, Store } from "./store.ts";
@@ -73,8 +74,6 @@ export const retryDelaysMs: readonly number[] = [5, 15, 45, 120, 300, 600, 1_200
 const maxRetryAfterMs = 24 * 3_600_000;
 /** The tries that a delivery remembers. */
 const keptAttempts = 20;
-/** How soon a store that refused is asked again. */
-const storeRetryMs = 1_000;
 /** A bubble whose source is silent for this long is ended. */
 const streamIdleMs = 120_000;
 
@@ -87,6 +86,8 @@ export class Dispatcher {
   /** What is still to come of an entry that several webhooks get. */
   readonly #tallies = new Map<Seq, Tally>();
   #stopped = false;
+  /** The store took nothing when it was asked last. */
+  #refused = false;
   #idle: (() => void)[] = [];
 
   constructor(parts: DispatcherParts) {
@@ -164,7 +165,7 @@ export class Dispatcher {
           }
           return { jobs, full: deliveries.length === limit };
         },
-        attempt: (job, breaker, answered) => this.#attempt(id, job, breaker, answered),
+        attempt: (job, breaker, progress) => this.#attempt(id, job, breaker, progress),
         refused: (error) => tell({ type: "store-refused", error }),
       });
       this.#endpoints.set(id, endpoint);
@@ -182,28 +183,33 @@ export class Dispatcher {
   }
 
   /**
-   * Tries a job once and stores what came of it. Resolves with the delivery as it stands then; calls `answered` when the
-   * receiver is done with it, which is before the disk is.
+   * Tries a job once and stores what came of it. Resolves with the delivery as it stands then; says its progress, which is
+   * ahead of the disk.
    */
-  async #attempt(id: string, job: Job, breaker: Breaker, answered: () => void): Promise<Delivery> {
+  async #attempt(id: string, job: Job, breaker: Breaker, progress: Progress): Promise<Delivery> {
     try {
       const webhook = this.#parts.webhooks.get(id);
       if (webhook === undefined || !webhook.enabled)
-        return await this.#over(job, "dead", webhook?.disabledReason ?? "the webhook was switched off or removed");
+        return await this.#over(
+          job,
+          progress,
+          "dead",
+          webhook?.disabledReason ?? "the webhook was switched off or removed",
+        );
       const tried = await this.#try(webhook, job);
       const { attempt } = tried;
       const delivery = withAttempt(job.delivery, attempt);
       this.#parts.tell({ type: "attempted", delivery, attempt });
       this.#judge(id, breaker, tried);
       const current = { ...job, delivery };
-      if (tried.type === "answered") return await this.#answered(current, tried.answer, answered);
-      answered();
+      if (tried.type === "answered") return await this.#answered(current, tried.answer, progress);
+      progress.answered();
       if (attempt.status === 410) {
         const why = "the receiver answered 410: it wants no more deliveries";
         await this.#parts.webhooks.disable(id, why);
-        return await this.#over(current, "dead", why);
+        return await this.#over(current, progress, "dead", why);
       }
-      return await this.#failed(webhook, current, attempt.error ?? "it failed", tried.retryAfterMs);
+      return await this.#failed(webhook, current, progress, attempt.error ?? "it failed", tried.retryAfterMs);
     } finally {
       queueMicrotask(() => {
         if (this.#busy) return;
@@ -256,15 +262,15 @@ export class Dispatcher {
       this.#parts.tell({ type: "circuit", webhook, state, why: "it answers again" });
   }
 
-  async #answered(job: Job, answer: PostAnswer, answered: () => void): Promise<Delivery> {
+  async #answered(job: Job, answer: PostAnswer, progress: Progress): Promise<Delivery> {
     const said = await readInline(answer);
     // A stream goes on speaking.
-    if (said.type !== "stream") answered();
+    if (said.type !== "stream") progress.answered();
     switch (said.type) {
       case "nothing":
-        return this.#over(job, "delivered");
+        return this.#over(job, progress, "delivered");
       case "unreadable":
-        return this.#over({ ...job, delivery: withNote(job.delivery, said.why) }, "delivered");
+        return this.#over({ ...job, delivery: withNote(job.delivery, said.why) }, progress, "delivered");
       case "reply": {
         const { delivery, changes } = await this.#ending(job, "delivered");
         // With the answer accepted the delivery is over, or neither is.
@@ -272,12 +278,17 @@ export class Dispatcher {
         return delivery;
       }
       case "stream":
-        return this.#streamed(job, said, answer);
+        return this.#streamed(job, said, answer, progress);
     }
   }
 
   /** From the first delta on the user reads it: whatever happens then, the delivery was taken and is not tried again. */
-  async #streamed(job: Job, { deltas }: Extract<Inline, { type: "stream" }>, answer: PostAnswer): Promise<Delivery> {
+  async #streamed(
+    job: Job,
+    { deltas }: Extract<Inline, { type: "stream" }>,
+    answer: PostAnswer,
+    progress: Progress,
+  ): Promise<Delivery> {
     const source = deltas[Symbol.asyncIterator]();
     let bubble: Bubble | undefined;
     let ended: Delivery | undefined;
@@ -300,20 +311,26 @@ export class Dispatcher {
         const webhook = this.#parts.webhooks.get(job.delivery.webhook);
         const noted = withNote(job.delivery, why);
         return webhook === undefined
-          ? this.#over({ ...job, delivery: noted }, "dead", why)
-          : this.#failed(webhook, { ...job, delivery: noted }, why, undefined);
+          ? this.#over({ ...job, delivery: noted }, progress, "dead", why)
+          : this.#failed(webhook, { ...job, delivery: noted }, progress, why, undefined);
       }
       await bubble.fail(brokenOff);
       return withNote(ended, why);
     }
-    if (bubble === undefined || ended === undefined) return this.#over(job, "delivered");
+    if (bubble === undefined || ended === undefined) return this.#over(job, progress, "delivered");
     await bubble.finish();
     return ended;
   }
 
-  async #failed(webhook: Webhook, job: Job, why: string, retryAfterMs: number | undefined): Promise<Delivery> {
+  async #failed(
+    webhook: Webhook,
+    job: Job,
+    progress: Progress,
+    why: string,
+    retryAfterMs: number | undefined,
+  ): Promise<Delivery> {
     const { delivery } = job;
-    if (delivery.tries > webhook.retryCount) return this.#over(job, "dead", why);
+    if (delivery.tries > webhook.retryCount) return this.#over(job, progress, "dead", why);
     const { clock, store, retryDelaysMs: delays = retryDelaysMs } = this.#parts;
     const delayMs = delays[Math.min(delivery.tries, delays.length) - 1] ?? 0;
     const waitMs = Math.max(delayMs * (1 + 0.2 * clock.random()), Math.min(retryAfterMs ?? 0, maxRetryAfterMs));
@@ -323,9 +340,13 @@ export class Dispatcher {
     return waiting;
   }
 
-  async #over(job: Job, state: "delivered" | "dead", why?: string): Promise<Delivery> {
+  async #over(job: Job, progress: Progress, state: "delivered" | "dead", why?: string): Promise<Delivery> {
     const { delivery, changes } = await this.#ending(job, state, why);
-    await this.#store(() => this.#parts.store.commit(changes));
+    const stored = this.#store(() => this.#parts.store.commit(changes));
+    // Commits are in order, so the next need not wait for the disk; save where the disk gives no outcome back, or a process
+    // that dies then would have all of them delivered again.
+    if (!this.#refused) progress.decided();
+    await stored;
     if (state === "dead") this.#parts.tell({ type: "dead", delivery, entry: job.entry, why: why ?? "it was given up" });
     return delivery;
   }
@@ -347,13 +368,11 @@ export class Dispatcher {
       // What goes out or happens to a bot has a state of its own.
       if (entry.direction === "in")
         changes.push({
-          update: "entry",
-          entry: {
-            ...entry,
-            state: tally.dead ? "dead" : "delivered",
-            reason: tally.dead ? (why ?? "a webhook did not take it") : undefined,
-            changedAt: now,
-          },
+          update: "state",
+          seq: entry.seq,
+          state: tally.dead ? "dead" : "delivered",
+          reason: tally.dead ? (why ?? "a webhook did not take it") : undefined,
+          changedAt: now,
         });
     }
     return { delivery: ended, changes };
@@ -379,8 +398,11 @@ export class Dispatcher {
   async #store<Result>(write: () => Promise<Result>): Promise<Result> {
     for (;;) {
       try {
-        return await write();
+        const result = await write();
+        this.#refused = false;
+        return result;
       } catch (error) {
+        this.#refused = true;
         if (this.#stopped) throw error;
         this.#parts.tell({ type: "store-refused", error });
         await new Promise<void>((resolve) => {
@@ -412,11 +434,6 @@ async function nearEntries(store: Pick<Store, "entries">, deliveries: readonly D
   return new Map(entries.map((entry) => [entry.seq, entry]));
 }
 
-interface Job {
-  readonly delivery: Delivery;
-  readonly entry: Entry;
-}
-
 interface Tally {
   left: number;
   dead: boolean;
@@ -425,187 +442,6 @@ interface Tally {
 type Tried =
   | { readonly type: "answered"; readonly answer: PostAnswer; readonly attempt: Attempt }
   | { readonly type: "failed"; readonly attempt: Attempt; readonly retryAfterMs: number | undefined };
-
-interface EndpointParts {
-  readonly clock: Clock;
-  readonly breaker: Breaker;
-  readonly maxInFlight: number;
-  readonly maxHeld: number;
-  readonly page: (after: Seq | undefined, limit: number) => Promise<{ jobs: Job[]; full: boolean }>;
-  readonly attempt: (job: Job, breaker: Breaker, answered: () => void) => Promise<Delivery>;
-  readonly refused: (error: unknown) => void;
-}
-
-/** What goes one after the other: the deliveries of one chat. The head is under way, may go, or waits for its instant. */
-interface Lane {
-  readonly queue: Job[];
-  state: "ready" | "under-way" | "waiting";
-  cancel: () => void;
-}
-
-/** The lanes to one webhook. */
-class Endpoint {
-  readonly #parts: EndpointParts;
-  readonly #breaker: Breaker;
-  readonly #lanes = new Map<string, Lane>();
-  readonly #ready: string[] = [];
-  /** Ids of what is in memory: what the store is asked for may be here already. */
-  readonly #held = new Set<string>();
-  /** Requests that the receiver has not answered yet. */
-  #inFlight = 0;
-  /** Jobs whose outcome is not stored yet. */
-  #underWay = 0;
-  /** The greatest number that is, or was, in memory. */
-  #through: Seq | undefined;
-  /** There is more in the store than in memory. */
-  #behind = false;
-  /** Something was left to the store since it was read last. */
-  #missed = false;
-  #loading = false;
-  #stopped = false;
-  #cancelRest = noop;
-
-  constructor(parts: EndpointParts) {
-    this.#parts = parts;
-    this.#breaker = parts.breaker;
-  }
-
-  get health(): { circuit: Breaker["state"]; held: number; inFlight: number } {
-    return { circuit: this.#breaker.state, held: this.#held.size, inFlight: this.#underWay };
-  }
-
-  /** Takes a new job, or leaves it to the store where memory is full. */
-  offer(job: Job): void {
-    if (this.#behind || this.#held.size >= this.#parts.maxHeld) {
-      this.#behind = true;
-      this.#missed = true;
-      return;
-    }
-    this.#through = job.delivery.seq;
-    this.force(job);
-    this.#pump();
-  }
-
-  /** Takes a job whatever its number. */
-  force(job: Job): void {
-    const { id, lane: name } = job.delivery;
-    if (this.#stopped || this.#held.has(id)) return;
-    this.#held.add(id);
-    const lane = this.#lanes.get(name);
-    if (lane === undefined) {
-      this.#lanes.set(name, { queue: [job], state: "ready", cancel: noop });
-      this.#await(name);
-    } else lane.queue.push(job);
-    this.#pump();
-  }
-
-  /** Reads what the store holds beyond what is in memory. */
-  async load(): Promise<void> {
-    if (this.#loading || this.#stopped) return;
-    this.#loading = true;
-    // What is offered while the store is read is left to it, so that the order stays.
-    this.#behind = true;
-    try {
-      while (!this.#stopped && this.#held.size < this.#parts.maxHeld) {
-        this.#missed = false;
-        const limit = Math.min(this.#parts.maxHeld - this.#held.size, 500);
-        const { jobs, full } = await this.#parts.page(this.#through, limit);
-        for (const job of jobs) {
-          this.#through = Math.max(this.#through ?? 0, job.delivery.seq);
-          this.force(job);
-        }
-        if (!full && !this.#missed) {
-          this.#behind = false;
-          break;
-        }
-      }
-    } catch (error) {
-      this.#parts.refused(error);
-      this.#parts.clock.wakeAt(this.#parts.clock.now() + storeRetryMs, () => void this.load());
-    } finally {
-      this.#loading = false;
-    }
-    this.#pump();
-  }
-
-  stop(): void {
-    this.#stopped = true;
-    this.#cancelRest();
-    for (const lane of this.#lanes.values()) lane.cancel();
-    this.#ready.length = 0;
-  }
-
-  #pump(): void {
-    while (!this.#stopped && this.#ready.length > 0 && this.#inFlight < this.#parts.maxInFlight) {
-      if (!this.#breaker.admit(this.#parts.clock.now())) {
-        this.#rest();
-        return;
-      }
-      const name = this.#ready.shift()!;
-      void this.#run(name, this.#lanes.get(name)!);
-    }
-    if (this.#behind && this.#held.size <= this.#parts.maxHeld / 2) void this.load();
-  }
-
-  /** The circuit is open: the next try is let through when its rest is over. */
-  #rest(): void {
-    const { until } = this.#breaker;
-    if (until === undefined) return;
-    this.#cancelRest();
-    this.#cancelRest = this.#parts.clock.wakeAt(until, () => this.#pump());
-  }
-
-  async #run(name: string, lane: Lane): Promise<void> {
-    lane.state = "under-way";
-    this.#underWay++;
-    this.#inFlight++;
-    let answered = false;
-    const free = (): void => {
-      if (answered) return;
-      answered = true;
-      this.#inFlight--;
-      this.#pump();
-    };
-    const job = lane.queue[0]!;
-    let delivery: Delivery | undefined;
-    try {
-      delivery = await this.#parts.attempt(job, this.#breaker, free);
-    } catch (error) {
-      // Only where the store refuses until the end: the job stays what it was there.
-      this.#parts.refused(error);
-    }
-    this.#underWay--;
-    free();
-    if (delivery?.state === "pending") lane.queue[0] = { ...job, delivery };
-    else {
-      lane.queue.shift();
-      this.#held.delete(job.delivery.id);
-    }
-    if (lane.queue.length === 0) this.#lanes.delete(name);
-    else this.#await(name);
-    this.#pump();
-  }
-
-  /** The lane's head goes when its instant has come. */
-  #await(name: string): void {
-    const lane = this.#lanes.get(name)!;
-    const { nextAt } = lane.queue[0]!.delivery;
-    const { clock } = this.#parts;
-    if (nextAt <= clock.now()) {
-      lane.state = "ready";
-      this.#ready.push(name);
-      return;
-    }
-    lane.state = "waiting";
-    lane.cancel = clock.wakeAt(nextAt, () => {
-      if (this.#stopped || lane.state !== "waiting") return;
-      this.#await(name);
-      this.#pump();
-    });
-  }
-}
-
-const noop = (): void => undefined;
 
 function withAttempt(delivery: Delivery, attempt: Attempt): Delivery {
   const attempts = [...delivery.attempts, attempt].slice(-keptAttempts);

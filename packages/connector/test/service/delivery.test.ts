@@ -471,20 +471,57 @@ describe("a store that refuses", () => {
 });
 
 describe("a disk that is slow", () => {
-  it("holds up the chat whose outcome it writes, and no other chat's turn at the receiver", async () => {
+  it("holds up nobody: what it is still writing of one delivery is written before the outcome of the next", async () => {
     const world = await service({ [url]: () => ({}) }, {}, { maxInFlight: 1 });
     const commit = world.store.commit.bind(world.store);
     const written = Promise.withResolvers<undefined>();
+    const outcomes: number[] = [];
     world.store.commit = async (changes, fence) => {
-      if (changes.some((change) => "update" in change)) await written.promise;
+      const outcome = changes.find((change) => "update" in change && change.update === "delivery");
+      if (outcome !== undefined && "delivery" in outcome) {
+        outcomes.push(outcome.delivery.seq);
+        await written.promise;
+      }
       return commit(changes, fence);
     };
-    for (const chat of ["a", "a", "b", "c"]) await world.receive(chat);
+    for (const chat of ["a", "a", "b", "a"]) await world.receive(chat);
     await world.clock.settle();
-    expect(world.seqs()).toEqual([1, 3, 4]);
+    expect(world.seqs()).toEqual([1, 2, 3, 4]);
+    expect(outcomes).toEqual([1, 2, 3, 4]);
+    expect(await world.state(1)).toBe("received");
     written.resolve(undefined);
     await world.clock.settle();
-    expect(world.seqs()).toEqual([1, 3, 4, 2]);
+    expect(await world.state(1)).toBe("delivered");
+  });
+
+  it("has what it did not write delivered again by the next process, each chat in its order", async () => {
+    const world = await service({ [url]: () => ({}) });
+    const commit = world.store.commit.bind(world.store);
+    world.store.commit = (changes, fence) =>
+      changes.some((change) => "update" in change) ? never() : commit(changes, fence);
+    for (const chat of ["a", "a", "a"]) await world.receive(chat);
+    await world.clock.settle();
+    expect(world.seqs()).toEqual([1, 2, 3]);
+    world.store.commit = commit;
+    await world.restart();
+    await world.clock.settle();
+    expect(world.seqs()).toEqual([1, 2, 3, 1, 2, 3]);
+  });
+
+  it("is waited for by every chat from its first refusal on", async () => {
+    const world = await service({ [url]: () => ({}) });
+    const commit = world.store.commit.bind(world.store);
+    let full = true;
+    world.store.commit = (changes, fence) =>
+      full && changes.some((change) => "update" in change)
+        ? Promise.reject(new StoreError("full", "the disk is full"))
+        : commit(changes, fence);
+    for (const chat of ["a", "a", "a", "a", "a", "a"]) await world.receive(chat);
+    await world.clock.advance(10_000);
+    expect(world.requests.length).toBeLessThan(4);
+    full = false;
+    await world.clock.advance(10_000);
+    expect(world.seqs()).toEqual([1, 2, 3, 4, 5, 6]);
   });
 });
 
