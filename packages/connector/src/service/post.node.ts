@@ -4,9 +4,10 @@
  * Decides which addresses may be asked, and what a failure is called. Invariants: the address that was judged is the one
  * that is connected to; no redirect is followed; a connection that was kept alive and is gone costs nobody a delivery.
  */
-import { Agent as HttpAgent, type IncomingMessage, request as httpRequest } from "node:http";
+import { Agent as HttpAgent, type IncomingMessage, type RequestOptions, request as httpRequest } from "node:http";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import { isIP } from "node:net";
+import { urlToHttpOptions } from "node:url";
 import { HttpsProxyAgent } from "https-proxy-agent";
 import { isPrivate, publicLookup } from "../media.ts";
 import { proxyFor } from "../runtime.proxy.ts";
@@ -22,21 +23,45 @@ export function nodePost(env: Readonly<Record<string, string | undefined>>): { p
   };
   const proxies = new Map<string, HttpsProxyAgent<string>>();
 
-  const send = (request: PostRequest): Promise<PostAnswer> => {
-    const address = new URL(request.url);
+  /** What a URL means is the same each time, and reading it takes as long as building a request. */
+  const targets = new Map<string, Target>();
+  const targetOf = (url: string, allowPrivate: boolean): Target => {
+    const name = `${allowPrivate ? "any" : "public"} ${url}`;
+    let target = targets.get(name);
+    if (target === undefined) {
+      target = read(new URL(url), allowPrivate);
+      if (targets.size >= rememberedTargets) targets.clear();
+      targets.set(name, target);
+    }
+    return target;
+  };
+  const read = (address: URL, allowPrivate: boolean): Target => {
     const secure = address.protocol === "https:";
     const literal = address.hostname.replace(/^\[|\]$/g, "");
-    if (!request.allowPrivate && isIP(literal) !== 0 && isPrivate(literal)) return Promise.reject(forbidden());
     const proxy = proxyFor(address, env);
-    return new Promise((resolve, reject) => {
-      const outgoing = (secure ? httpsRequest : httpRequest)(address, {
+    const agent =
+      proxy === undefined
+        ? agents[secure ? "https:" : "http:"][allowPrivate ? "private" : "public"]
+        : proxyAgent(proxies, proxy);
+    return {
+      request: secure ? httpsRequest : httpRequest,
+      options: {
+        ...urlToHttpOptions(address),
         method: "POST",
+        agent,
+        ...(allowPrivate || proxy !== undefined ? {} : { lookup: publicLookup }),
+      },
+      forbidden: !allowPrivate && isIP(literal) !== 0 && isPrivate(literal),
+    };
+  };
+
+  const send = (request: PostRequest): Promise<PostAnswer> => {
+    const target = targetOf(request.url, request.allowPrivate);
+    if (target.forbidden) return Promise.reject(forbidden());
+    return new Promise((resolve, reject) => {
+      const outgoing = target.request({
+        ...target.options,
         headers: { ...request.headers, "content-length": Buffer.byteLength(request.body) },
-        agent:
-          proxy === undefined
-            ? agents[secure ? "https:" : "http:"][request.allowPrivate ? "private" : "public"]
-            : proxyAgent(proxies, proxy),
-        ...(request.allowPrivate || proxy !== undefined ? {} : { lookup: publicLookup }),
         ...(request.signal === undefined ? {} : { signal: request.signal }),
       });
       const timer = setTimeout(
@@ -70,11 +95,23 @@ export function nodePost(env: Readonly<Record<string, string | undefined>>): { p
   };
 }
 
+/** Where a URL leads, and whether one may go there. */
+interface Target {
+  readonly request: typeof httpRequest;
+  readonly options: RequestOptions;
+  readonly forbidden: boolean;
+}
+
+const rememberedTargets = 1_000;
+
 function proxyAgent(proxies: Map<string, HttpsProxyAgent<string>>, proxy: URL): HttpsProxyAgent<string> {
   let agent = proxies.get(proxy.href);
   if (agent === undefined) proxies.set(proxy.href, (agent = new HttpsProxyAgent(proxy, { keepAlive: true })));
   return agent;
 }
+
+/** A body that nobody reads is let in up to this, for the sake of its connection. */
+const discardedBytes = 65_536;
 
 function answerOf(response: IncomingMessage): PostAnswer {
   return {
@@ -86,12 +123,17 @@ function answerOf(response: IncomingMessage): PostAnswer {
     body: response,
     discard: () => {
       // A body that is short is drained, so that its connection can be used again; one that goes on is cut.
+      response.on("error", () => undefined);
+      const length = Number(response.headers["content-length"] ?? Infinity);
+      if (length <= discardedBytes) {
+        response.resume();
+        return;
+      }
       let bytes = 0;
       response.on("data", (chunk: Buffer) => {
         bytes += chunk.length;
-        if (bytes > 65_536) response.destroy();
+        if (bytes > discardedBytes) response.destroy();
       });
-      response.on("error", () => undefined);
     },
   };
 }

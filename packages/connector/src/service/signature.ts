@@ -45,16 +45,17 @@ export async function signatures(
   hmac: Hmac = webHmac,
 ): Promise<SignedHeaders> {
   const seconds = String(timestamp);
-  const standard = secrets.map(async (secret) => {
-    const mac = await hmac(keyOf("standard", secret), `${id}.${seconds}.${body}`);
-    return `v1,${base64(mac)}`;
-  });
-  const plain = secrets.map(async (secret) => hex(await hmac(keyOf("plain", secret), `${seconds}:${body}`)));
-  const [newest = "", previous] = await Promise.all(plain);
+  const standard: string[] = [];
+  const plain: string[] = [];
+  for (const secret of secrets) {
+    standard.push(`v1,${base64(await hmac(keyOf("standard", secret), `${id}.${seconds}.${body}`))}`);
+    plain.push(hex(await hmac(keyOf("plain", secret), `${seconds}:${body}`)));
+  }
+  const [newest = "", previous] = plain;
   return {
     "webhook-id": id,
     "webhook-timestamp": seconds,
-    "webhook-signature": (await Promise.all(standard)).join(" "),
+    "webhook-signature": standard.join(" "),
     "x-webhook-timestamp": seconds,
     "x-webhook-signature": newest,
     ...(previous === undefined ? {} : { "x-webhook-signature-previous": previous }),

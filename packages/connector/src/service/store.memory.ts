@@ -204,6 +204,12 @@ export class MemoryStore implements Store {
       return;
     }
     if ("update" in change) {
+      if (change.update === "state") {
+        const { seq, state, reason, changedAt } = change;
+        const entry = this.#entries.get(seq);
+        if (entry !== undefined) this.#apply({ update: "entry", entry: { ...entry, state, reason, changedAt } });
+        return;
+      }
       const there =
         change.update === "entry"
           ? this.#entries.has(change.entry.seq)

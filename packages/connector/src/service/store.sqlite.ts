@@ -117,14 +117,19 @@ const migrations = [
    ) STRICT, WITHOUT ROWID;
    CREATE INDEX document_expires_at ON document (expires_at) WHERE expires_at IS NOT NULL;
    CREATE TABLE fence (id INTEGER PRIMARY KEY CHECK (id = 1), value INTEGER NOT NULL) STRICT;`,
+  // What becomes of an entry changes without the rest of it. Null in `changed_at`: both still stand in `data`.
+  `ALTER TABLE entry ADD COLUMN changed_at INTEGER;
+   ALTER TABLE entry ADD COLUMN reason TEXT;`,
 ];
 
 /** The writes of a commit, by name; the thread has them prepared and is told their places. */
 const writes = {
-  entry: `INSERT INTO entry (seq, bot, direction, kind, chat, user, msgid, reply_to, state, at, data, sealed)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT (seq) DO UPDATE SET state = excluded.state, data = excluded.data, sealed = excluded.sealed`,
-  updateEntry: "UPDATE entry SET state = ?2, data = ?3, sealed = ?4 WHERE seq = ?1",
+  entry: `INSERT INTO entry (seq, bot, direction, kind, chat, user, msgid, reply_to, state, at, reason, changed_at, data, sealed)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (seq) DO UPDATE SET state = excluded.state, reason = excluded.reason, changed_at = excluded.changed_at,
+      data = excluded.data, sealed = excluded.sealed`,
+  updateEntry: "UPDATE entry SET state = ?2, reason = ?3, changed_at = ?4, data = ?5, sealed = ?6 WHERE seq = ?1",
+  updateState: "UPDATE entry SET state = ?2, reason = ?3, changed_at = ?4 WHERE seq = ?1",
   // Looking for them among a million entries would take the thread a second.
   chat: `INSERT INTO chat (bot, id, type, last_seq, last_at) VALUES (?, ?, ?, ?, ?)
     ON CONFLICT (bot, type, id) DO UPDATE SET last_seq = excluded.last_seq, last_at = excluded.last_at
@@ -406,9 +411,11 @@ function stepsOf(change: Change): Step[] {
     ];
   }
   if ("update" in change) {
+    if (change.update === "state")
+      return [[places.updateState, change.seq, change.state, change.reason ?? null, change.changedAt]];
     if (change.update === "entry") {
-      const { seq, state, sealed } = change.entry;
-      return [[places.updateEntry, seq, state, dataOf(change.entry), sealed ?? null]];
+      const { seq, state, reason, changedAt, sealed } = change.entry;
+      return [[places.updateEntry, seq, state, reason ?? null, changedAt, dataOf(change.entry), sealed ?? null]];
     }
     const { seq, webhook, state, tries, attempts, nextAt, changedAt } = change.delivery;
     return [[places.updateDelivery, seq, webhook, state, tries, JSON.stringify(attempts), nextAt, changedAt]];
@@ -416,9 +423,10 @@ function stepsOf(change: Change): Step[] {
   switch (change.put) {
     case "entry": {
       const { entry } = change;
-      const { seq, bot, direction, kind, chat, user, msgid, replyTo, state, at, sealed, changedAt } = entry;
+      const { seq, bot, direction, kind, chat, user, msgid, replyTo, state, at, reason, changedAt } = entry;
       const looked = [chat?.id ?? null, user ?? null, msgid ?? null, replyTo ?? null] as const;
-      const step: Step = [places.entry, seq, bot, direction, kind, ...looked, state, at, dataOf(entry), sealed ?? null];
+      const said = [reason ?? null, changedAt, dataOf(entry), entry.sealed ?? null] as const;
+      const step: Step = [places.entry, seq, bot, direction, kind, ...looked, state, at, ...said];
       // One that was changed is not new in its chat.
       if (chat === undefined || changedAt !== at) return [step];
       return [step, [places.chat, bot, chat.id, chat.type, seq, at]];
@@ -436,22 +444,19 @@ function stepsOf(change: Change): Step[] {
 }
 
 /** What is no column of its own. */
-function dataOf(entry: Entry): string {
-  const { seq: _seq, bot: _bot, direction: _direction, kind: _kind, chat, user: _user, msgid: _msgid, ...more } = entry;
-  const { replyTo: _replyTo, state: _state, at: _at, sealed: _sealed, ...data } = more;
-  return JSON.stringify({ chattype: chat?.type, ...data });
+function dataOf({ chat, event, reqId, errcode, maybeDuplicate, body, traceparent, tags }: Entry): string {
+  const data: EntryData = { chattype: chat?.type, event, reqId, errcode, maybeDuplicate, body, traceparent, tags };
+  return JSON.stringify(data);
 }
 
-type EntryData = Omit<
-  Entry,
-  "seq" | "bot" | "direction" | "kind" | "chat" | "user" | "msgid" | "replyTo" | "state" | "at" | "sealed"
-> & {
-  readonly chattype?: "single" | "group";
+type EntryData = Pick<Entry, "event" | "reqId" | "errcode" | "maybeDuplicate" | "body" | "traceparent" | "tags"> & {
+  readonly chattype?: "single" | "group" | undefined;
 };
 
 function entryOf(row: Row): Entry {
-  const { chattype, ...data } = JSON.parse(String(row["data"])) as EntryData;
-  const { chat, user, msgid, reply_to, sealed } = row;
+  // Of the first format, `data` holds the reason and the instant too.
+  const { chattype, ...data } = JSON.parse(String(row["data"])) as EntryData & Pick<Entry, "changedAt">;
+  const { chat, user, msgid, reply_to, sealed, reason, changed_at } = row;
   return {
     seq: Number(row["seq"]),
     bot: String(row["bot"]),
@@ -465,6 +470,10 @@ function entryOf(row: Row): Entry {
     ...(typeof reply_to === "number" && { replyTo: reply_to }),
     ...(sealed instanceof Uint8Array && { sealed }),
     ...data,
+    ...(typeof changed_at === "number" && {
+      changedAt: changed_at,
+      reason: typeof reason === "string" ? reason : undefined,
+    }),
   };
 }
 

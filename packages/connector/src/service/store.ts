@@ -142,6 +142,8 @@ export interface StoredDocument {
 export type Change =
   | { readonly update: "entry"; readonly entry: Entry }
   | { readonly update: "delivery"; readonly delivery: Delivery }
+  /** Of an entry only where it is by now: what it says need not be written again. */
+  | ({ readonly update: "state" } & Pick<Entry, "seq" | "state" | "reason" | "changedAt">)
   | { readonly put: "entry"; readonly entry: Entry }
   | { readonly put: "delivery"; readonly delivery: Delivery }
   | { readonly put: "document"; readonly collection: Collection; readonly document: StoredDocument }

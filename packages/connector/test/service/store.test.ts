@@ -149,6 +149,18 @@ describe.each([
     expect(await store.delivery("nonsense")).toBeUndefined();
   });
 
+  it("moves an entry without what it says, and none that was deleted", async () => {
+    const before = entry(1, { sealed: new Uint8Array([1, 2, 3]) });
+    await store.commit(put(before));
+    const dead: Change = { update: "state", seq: 1, state: "dead", reason: "gone", changedAt: 9_000 };
+    await store.commit([dead]);
+    expect(await store.entry(1)).toEqual({ ...before, state: "dead", reason: "gone", changedAt: 9_000 });
+    await store.commit([{ ...dead, state: "delivered", reason: undefined, changedAt: 9_001 }]);
+    expect(await store.entry(1)).toEqual({ ...before, state: "delivered", changedAt: 9_001 });
+    await store.commit([{ delete: "entries", userid: "lily" }, dead]);
+    expect(await store.entry(1)).toBeUndefined();
+  });
+
   it("updates what is there, and does not bring back what was deleted", async () => {
     await store.commit(put(entry(1), delivery(1)));
     const changed = entry(1, { state: "dead", reason: "gone", changedAt: 9_000 });
@@ -438,6 +450,22 @@ describe("the SQLite store", () => {
     reader.close();
     const restored = await sqlite("outside.db");
     expect((await restored.entries({ limit: 5 })).length).toBe(1);
+  });
+
+  it("reads what was written in the first format, and moves it on", async () => {
+    const store = await sqlite();
+    await store.commit(put(entry(1), entry(2)));
+    await store.close();
+    const old = new DatabaseSync(join(folder, "a.db"));
+    const data = `json_set(data, '$.changedAt', changed_at, '$.reason', 'as it was')`;
+    old.exec(`UPDATE entry SET data = ${data}; ALTER TABLE entry DROP COLUMN changed_at;
+      ALTER TABLE entry DROP COLUMN reason; PRAGMA user_version = 1`);
+    old.close();
+    const again = await sqlite();
+    expect(await again.entry(1)).toEqual({ ...entry(1), reason: "as it was" });
+    await again.commit([{ update: "state", seq: 1, state: "delivered", reason: undefined, changedAt: 9_000 }]);
+    expect(await again.entry(1)).toEqual({ ...entry(1), state: "delivered", changedAt: 9_000 });
+    expect((await again.entry(2))?.reason).toBe("as it was");
   });
 
   it("refuses a database of a newer version, and leaves it as it is", async () => {
