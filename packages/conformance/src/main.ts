@@ -6,10 +6,10 @@
  */
 import { readFileSync } from "node:fs";
 import { cases } from "./cases.ts";
-import { globMatches, lanes, type Case, type Lane } from "./check.ts";
+import { globMatches, lanes, production, type Case, type Lane } from "./check.ts";
 import { tryHistories } from "./properties.ts";
 import { reportOf, type Report } from "./report.ts";
-import { run, type PlayOptions } from "./runner.ts";
+import { playOnce, run, type PlayOptions } from "./runner.ts";
 import type { Spawn } from "./stage.ts";
 import { environmentOf, type Ability, type Hello, type Testee } from "./testee.ts";
 import { InProcessTestee } from "./testees/in-process.ts";
@@ -26,8 +26,11 @@ export type Subject =
 
 /** How to judge. */
 export interface ConformanceOptions {
-  /** `scaled`: a twentieth of all durations, the default. `real`: production durations, about six minutes. */
-  readonly lane?: Lane["name"];
+  /**
+   * `scaled`: a twentieth of all durations. `real`: production durations, about six minutes. By default `scaled` if the
+   * client lets itself be told its durations, which a bot shows by pinging as fast as it is told to, and `real` if not.
+   */
+  readonly lane?: Lane["name"] | undefined;
   /** Also the cases that take longer than a run may, such as a stream of ten minutes. */
   readonly long?: boolean;
   /** Only the checks or cases that match, such as `AUTH-*` or `kick/*`; a comma separates several. */
@@ -48,8 +51,8 @@ export interface ConformanceOptions {
   readonly onFailure?: (text: string) => void;
   /** The client's name in the report; by default what its testee says, or its command. */
   readonly client?: string | undefined;
-  /** Told before the first case, how many there are. */
-  readonly onStart?: (cases: number) => void;
+  /** Told before the first case or history, how many there are, and in which lane. */
+  readonly onStart?: (cases: number, lane: Lane["name"]) => void;
   /** Told after each case. */
   readonly onPlayed?: PlayOptions["onPlayed"];
 }
@@ -61,12 +64,16 @@ export class UsageError extends Error {
 
 /** Judges a client. Rejects with `UsageError` for what cannot be asked; what goes wrong with the client is in the report. */
 export const judgeClient = async (subject: Subject, options: ConformanceOptions = {}): Promise<Report> => {
-  const lane = lanes[options.lane ?? "scaled"];
   const seed = options.seed ?? 1;
   const excuses = options.excuses ?? new Map<string, string>();
   for (const id of excuses.keys())
     if (!cases.some(({ checks }) => checks.includes(id))) throw new UsageError(`${id} is excused, and is no check`);
-  const met = await meet(subject, lane);
+  const met = await meet(subject);
+  if (options.lane === "scaled" && met.hello?.scaled === false)
+    throw new UsageError(
+      `${met.hello.client} does not take the suite's durations (scaled is false): use the real lane`,
+    );
+  const lane = lanes[options.lane ?? (await fittingLane(met))];
   const contract = subject.tier === "testee" || subject.contract;
   const head = {
     suite: suiteVersion(),
@@ -81,6 +88,7 @@ export const judgeClient = async (subject: Subject, options: ConformanceOptions 
     return reportOf(head, { outcomes: [], harness: [], notStarted: met.problem }, new Map(), excuses);
 
   if (options.runs !== undefined) {
+    options.onStart?.(options.runs, lane.name);
     const how = `${subject.tier === "testee" ? "--tier testee " : contract ? "--contract " : ""}--lane ${lane.name}`;
     const found = await tryHistories(met.spawn, {
       lane,
@@ -106,7 +114,7 @@ export const judgeClient = async (subject: Subject, options: ConformanceOptions 
     options.skip,
   );
   if (selected.length === 0) throw new UsageError("run and skip leave no check over");
-  options.onStart?.(selected.length);
+  options.onStart?.(selected.length, lane.name);
   const found = await run(selected, met.spawn, {
     lane,
     seed,
@@ -187,24 +195,38 @@ interface Met {
   readonly problem?: string;
 }
 
-const meet = async (subject: Subject, lane: Lane): Promise<Met> => {
+const meet = async (subject: Subject): Promise<Met> => {
   if (subject.tier === "observe") return { spawn: (given) => new Process(subject.command, environmentOf(given)) };
   if ("testee" in subject) {
     const { client, can, scaled } = subject.testee;
     return {
       spawn: (given) => new InProcessTestee(subject.testee, given),
-      hello: scaling({ hello: 1, client, can, scaled }, lane),
+      hello: { hello: 1, client, can, scaled },
     };
   }
   const spawn: Spawn = (given) => new SpokenTestee(subject.command, given);
   const probed = await probe(subject.command);
-  return "problem" in probed ? { spawn, problem: probed.problem } : { spawn, hello: scaling(probed.hello, lane) };
+  return "problem" in probed ? { spawn, problem: probed.problem } : { spawn, hello: probed.hello };
 };
 
-const scaling = (hello: Hello, lane: Lane): Hello => {
-  if (lane.name === "scaled" && !hello.scaled)
-    throw new UsageError(`${hello.client} does not take the suite's durations (scaled is false): use the real lane`);
-  return hello;
+/** A testee says whether it takes the suite's durations; a bot is told to ping every 1.5 s, and seen to do it or not. */
+const fittingLane = async ({ spawn, hello, problem }: Met): Promise<Lane["name"]> => {
+  if (problem !== undefined) return "scaled";
+  if (hello !== undefined) return hello.scaled ? "scaled" : "real";
+  let slow = false;
+  const pingsAsTold: Case = {
+    name: "durations/are-taken",
+    title: "The line is quiet, and the client was told to ping often.",
+    checks: [],
+    play: async (stage) => {
+      const { connection, seq } = await stage.ready();
+      const pings = () => stage.wire.sent("ping", seq).filter((ping) => ping.connection === connection);
+      // Two: some clients ping as soon as they are subscribed, whatever their interval.
+      slow = (await stage.until(() => pings()[1], 4 * stage.ms(production.heartbeatMs))) === undefined;
+    },
+  };
+  await playOnce({ played: pingsAsTold, spawn }, { lane: lanes.scaled, seed: 1, atOnce: 1 });
+  return slow ? "real" : "scaled";
 };
 
 const nameOf = (subject: Subject, hello: Hello | undefined): string => {

@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { cases } from "../src/cases.ts";
 import { lanes, type Case } from "../src/check.ts";
 import { plainBot } from "../src/cli/self-test.ts";
+import { judgeClient } from "../src/main.ts";
 import { playOnce, run, type Spawn } from "../src/runner.ts";
 import { canaries, selfTest } from "../src/selftest.ts";
 import { environmentOf } from "../src/testee.ts";
@@ -19,6 +20,24 @@ const program =
 const caseOf = (name: string): Case => cases.find((played) => played.name === name)!;
 const greeting = caseOf("subscribing/subscribes-first");
 const talk = caseOf("frames/bears-binary");
+
+const plainBotUrl = new URL("../src/testees/plain-bot.ts", import.meta.url).href;
+
+/** The plain bot, with these settings taken from its environment. */
+const deafTo = (...names: string[]): string =>
+  `for (const name of ${JSON.stringify(names)}) delete process.env[name]; await import(${JSON.stringify(plainBotUrl)});`;
+
+describe.concurrent("where no lane is asked for, a bot that", () => {
+  it.each([
+    ["takes its durations is judged in the scaled lane", [], "scaled"],
+    ["has its own is judged in the real lane", ["WECOM_HEARTBEAT_MS"], "real"],
+  ])("%s", { timeout: 30_000 }, async (_title, names, lane) => {
+    const command = { file: process.execPath, args: ["--input-type=module", "--eval", deafTo(...names)] };
+    const report = await judgeClient({ tier: "observe", command, contract: false }, { run: "AUTH-1" });
+    expect(report.lane).toBe(lane);
+    expect(report.results.find(({ id }) => id === "AUTH-1")?.verdict).toBe("pass");
+  });
+});
 
 describe.concurrent("a client that", () => {
   it("does not exist has not started", { timeout: 30_000 }, async ({ expect }) => {

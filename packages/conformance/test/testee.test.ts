@@ -174,7 +174,8 @@ describe.concurrent("a program that speaks it", () => {
 
   it("takes no durations can be judged in the real lane alone", { timeout: 30_000 }, async ({ expect }) => {
     const slow = program("say({ ...hello, scaled: false }); lines();");
-    await expect(judgeClient({ tier: "testee", command: slow })).rejects.toThrow("use the real lane");
+    const judged = judgeClient({ tier: "testee", command: slow }, { lane: "scaled" });
+    await expect(judged).rejects.toThrow("use the real lane");
   });
 
   it(

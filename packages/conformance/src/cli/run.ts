@@ -16,13 +16,14 @@ export const runHelp = `openws-conformance run: judges a client by what it does 
 Usage: openws-conformance run [options] -- CMD…
 
 In the observe tier CMD is any command that starts a bot which reads WECOM_BOT_ID, WECOM_BOT_SECRET and WECOM_BOT_WS_URL and answers text
-messages; it is started once for each case. In the scaled lane it must also read WECOM_HEARTBEAT_MS, WECOM_ACK_MS and
-WECOM_BACKOFF_BASE_MS, and let its other durations follow from these. In the testee tier CMD speaks the testee protocol
-(TESTEE.md), and its words are asked for as well.
+messages; it is started once for each case. A bot that also reads WECOM_HEARTBEAT_MS, WECOM_ACK_MS and WECOM_BACKOFF_BASE_MS,
+and lets its other durations follow from these, is judged in one minute instead of six. In the testee tier CMD speaks the
+testee protocol (TESTEE.md), and its words are asked for as well.
 
   --tier TIER       observe (the default) or testee
   --contract        the bot keeps the echo contract (docs/conformance.md): more checks
-  --lane LANE       scaled (a twentieth of all durations, the default) or real (production durations, about six minutes)
+  --lane LANE       scaled (a twentieth of all durations) or real (production durations, about six minutes); by default
+                    scaled for a client that takes its durations, and real for one that does not
   --strict          a failed SHOULD and a flaky check count, too
   --run GLOB        only the checks or cases that match, such as AUTH-* or kick/*; a comma separates several
   --skip GLOB       not these
@@ -41,6 +42,11 @@ WECOM_BACKOFF_BASE_MS, and let its other durations follow from these. In the tes
 Exit codes: 0 conformant, 1 not, 2 wrong usage, 3 the client did not start, 4 the suite itself failed.
 `;
 
+/** Said where nobody asked for the real lane. */
+const ownDurations =
+  "The client does not take its durations from the suite (WECOM_HEARTBEAT_MS, WECOM_ACK_MS, WECOM_BACKOFF_BASE_MS), so it is\n" +
+  "judged by those of production: the real lane, about six minutes. A client that takes them is judged in one.\n";
+
 const reporters = ["pretty", "json", "junit", "html", "github"] as const;
 const usual = ["pretty", ...(process.env["GITHUB_ACTIONS"] === "true" ? ["github"] : [])];
 
@@ -52,7 +58,7 @@ export async function run(args: string[]): Promise<number> {
     options: {
       tier: { type: "string", default: "observe" },
       contract: { type: "boolean", default: false },
-      lane: { type: "string", default: "scaled" },
+      lane: { type: "string" },
       strict: { type: "boolean", default: false },
       run: { type: "string" },
       skip: { type: "string" },
@@ -76,7 +82,8 @@ export async function run(args: string[]): Promise<number> {
   const [file, ...rest] = positionals;
   if (file === undefined) throw new UsageError("run needs a command to judge: run [options] -- CMD…");
   const { lane, tier } = values;
-  if (lane !== "scaled" && lane !== "real") throw new UsageError(`--lane is scaled or real, not "${lane}"`);
+  if (lane !== undefined && lane !== "scaled" && lane !== "real")
+    throw new UsageError(`--lane is scaled or real, not "${lane}"`);
   if (tier !== "observe" && tier !== "testee") throw new UsageError(`--tier is observe or testee, not "${tier}"`);
   const reporter =
     values.reporter?.split(",") ?? (values.out === undefined ? usual : [...usual, "json", "junit", "html"]);
@@ -106,8 +113,9 @@ export async function run(args: string[]): Promise<number> {
       if (!quiet) process.stdout.write(`${text}\n`);
     },
     atOnce: values["at-once"] === undefined ? undefined : Math.max(1, whole("at-once", values["at-once"])),
-    onStart: (count) => {
+    onStart: (count, fitting) => {
       all = count;
+      if (lane === undefined && fitting === "real" && !quiet) process.stderr.write(ownDurations);
     },
     onPlayed: ({ played, findings, ms }, again) => {
       if (!again) done++;
@@ -116,7 +124,7 @@ export async function run(args: string[]): Promise<number> {
         .filter(({ verdict }) => verdict !== "pass" && (values.runs === undefined || verdict !== "skipped"))
         .map(({ id, verdict }) => `${id} ${verdict}`);
       process.stderr.write(
-        `${again ? "again" : `${done}/${all || (values.runs ?? "")}`} ${played.name} ${ms} ms${bad.length === 0 ? "" : `: ${bad.join(", ")}`}\n`,
+        `${again ? "again" : `${done}/${all}`} ${played.name} ${ms} ms${bad.length === 0 ? "" : `: ${bad.join(", ")}`}\n`,
       );
     },
   });
