@@ -1,5 +1,5 @@
 /**
- * The service as a Node process: store, keys, figures, API. Everything it serves is built elsewhere.
+ * The service as a process of Node, Deno or Bun: store, keys, figures, API. Everything it serves is built elsewhere.
  */
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -9,6 +9,7 @@ import { UsageError } from "@openws/protocol";
 import { createBot } from "./index.ts";
 import { type LineConfig, announce, logger, onSignal, startServer } from "./main.process.ts";
 import { nodeMedia } from "./media.ts";
+import { bunRuntime } from "./runtime.bun.ts";
 import { nodeRuntime } from "./runtime.node.ts";
 import { createServiceApi } from "./service/api/app.ts";
 import { systemClock } from "./service/clock.system.ts";
@@ -50,7 +51,8 @@ export async function serve(
   const allowed = allowList(config.allowCidr);
   const apiKey = config.apiKeys.length > 0 ? undefined : `ows_${randomBytes(24).toString("base64url")}`;
   const { post, close: closePost } = nodePost(process.env);
-  const runtime = nodeRuntime();
+  // Deno runs Node's; what Bun calls `ws` is not that package.
+  const runtime = process.versions["bun"] === undefined ? nodeRuntime() : bunRuntime();
   const store = hooks.store?.(opened) ?? opened;
   let url = "";
   // Figures are counted from the first thing that the service tells, which it does while it is made.

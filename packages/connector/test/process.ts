@@ -5,6 +5,8 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
 const script = fileURLToPath(new URL("../src/cli.ts", import.meta.url));
+/** What this runtime takes before a program's own arguments. */
+const program = process.versions["deno"] === undefined ? [script] : ["run", "-A", script];
 
 /** A process that runs. */
 export interface Running extends AsyncDisposable {
@@ -33,7 +35,7 @@ function environment(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
 }
 
 function start(args: readonly string[], env: NodeJS.ProcessEnv) {
-  const child = spawn(process.execPath, [script, ...args], {
+  const child = spawn(process.execPath, [...program, ...args], {
     stdio: ["ignore", "pipe", "pipe"],
     env: environment(env),
   });
@@ -64,7 +66,8 @@ export async function serveWhole(args: readonly string[], env: NodeJS.ProcessEnv
   if (!Array.isArray(first)) throw new Error(`it ended with ${first}: ${said.stderr}`);
   const { url, apiKey } = JSON.parse(first[0] as string) as { url: string; apiKey?: string };
   const end = (signal: NodeJS.Signals = "SIGTERM"): Promise<number | string> => {
-    child.kill(signal);
+    // Not `child.kill`: Deno then says of every child that the signal ended it.
+    if (child.exitCode === null && child.signalCode === null) process.kill(child.pid!, signal);
     return ended;
   };
   return {

@@ -8,5 +8,9 @@ import "../../test/behaviours/upload.test.ts";
 import "../../test/gateway.test.ts";
 import "../../test/media.test.ts";
 import "../../test/files.test.ts";
+import "../../test/service/store.test.ts";
+import "../../test/service/service.test.ts";
+import "../../test/service/delivery.test.ts";
+import "../../test/service/process.test.ts";
 
 runsOn("bun");

@@ -210,32 +210,65 @@ class RefusedError extends Error {
   }
 }
 
+interface Trouble {
+  readonly trouble: StoreTrouble;
+  /** How SQLite words it, which is all that Deno passes on. */
+  readonly worded: string;
+  readonly say: (path: string) => string;
+}
+
 /** By SQLite's primary result code (sqlite.org/rescode.html). */
-const troubles: Readonly<Record<number, readonly [StoreTrouble, (path: string) => string]>> = {
-  5: [
-    "locked",
-    (path) => `the database ${path} is in use by another process; stop it, or set OPENWS_DATABASE to another file`,
-  ],
-  6: ["locked", (path) => `the database ${path} is in use; stop what uses it, or set OPENWS_DATABASE to another file`],
-  8: ["unwritable", (path) => `the database ${path} cannot be written; see to the rights of the file and its folder`],
-  10: ["unwritable", (path) => `the disk under the database ${path} fails; see to it`],
-  11: [
-    "corrupt",
-    (path) => `the database ${path} is damaged; put it aside and restore a backup, or begin with a new one`,
-  ],
-  13: [
-    "full",
-    (path) => `there is no room for the database ${path}; free some on its disk, or shorten OPENWS_RETENTION_MS`,
-  ],
-  14: ["unwritable", (path) => `the database ${path} cannot be opened or made; see to its folder and the rights to it`],
-  26: ["corrupt", (path) => `${path} is not a database; set OPENWS_DATABASE to another file, or restore a backup`],
+const troubles: Readonly<Record<number, Trouble>> = {
+  5: {
+    trouble: "locked",
+    worded: "database is locked",
+    say: (path) => `the database ${path} is in use by another process; stop it, or set OPENWS_DATABASE to another file`,
+  },
+  6: {
+    trouble: "locked",
+    worded: "database table is locked",
+    say: (path) => `the database ${path} is in use; stop what uses it, or set OPENWS_DATABASE to another file`,
+  },
+  8: {
+    trouble: "unwritable",
+    worded: "attempt to write a readonly database",
+    say: (path) => `the database ${path} cannot be written; see to the rights of the file and its folder`,
+  },
+  10: {
+    trouble: "unwritable",
+    worded: "disk I/O error",
+    say: (path) => `the disk under the database ${path} fails; see to it`,
+  },
+  11: {
+    trouble: "corrupt",
+    worded: "malformed",
+    say: (path) => `the database ${path} is damaged; put it aside and restore a backup, or begin with a new one`,
+  },
+  13: {
+    trouble: "full",
+    worded: "database or disk is full",
+    say: (path) => `there is no room for the database ${path}; free some on its disk, or shorten OPENWS_RETENTION_MS`,
+  },
+  14: {
+    trouble: "unwritable",
+    worded: "unable to open database file",
+    say: (path) => `the database ${path} cannot be opened or made; see to its folder and the rights to it`,
+  },
+  26: {
+    trouble: "corrupt",
+    worded: "file is not a database",
+    say: (path) => `${path} is not a database; set OPENWS_DATABASE to another file, or restore a backup`,
+  },
 };
 
 function refusalOf(error: unknown, path: string): Refusal {
   if (error instanceof RefusedError) return { trouble: error.trouble, message: error.message };
   const { errcode, message } = error as { errcode?: number; message?: string };
-  const known = troubles[(errcode ?? 0) & 0xff];
-  if (known !== undefined) return { trouble: known[0], message: known[1](path) };
+  const known =
+    errcode === undefined
+      ? Object.values(troubles).find(({ worded }) => message?.includes(worded))
+      : troubles[errcode & 0xff];
+  if (known !== undefined) return { trouble: known.trouble, message: known.say(path) };
   return { trouble: "failed", message: `the database ${path} failed: ${message ?? String(error)}` };
 }
 
@@ -251,10 +284,7 @@ function open(): void {
     port.postMessage([{ refused: refusalOf(error, setup.path) }] satisfies Answer[]);
     return;
   }
-  port.on("message", (operations: readonly Operation[]) => {
-    port.postMessage(database.run(operations));
-    if (operations.some(({ type }) => type === "close")) port.close();
-  });
+  port.on("message", (operations: readonly Operation[]) => port.postMessage(database.run(operations)));
   port.postMessage([{ value: undefined }] satisfies Answer[]);
 }
 
