@@ -14,12 +14,13 @@ import type {
   Millis,
   Push,
 } from "@openws/protocol";
+import { Ahead, type Waiting } from "./ahead.ts";
 import { type AnswerEnd, type Answered, Answers, type HeldBubble, type HeldBubbleOptions } from "./answer.ts";
 import { type Sentence, sentenceOf } from "./causes.ts";
 import { defaultUrl } from "./config.ts";
 import { Driver } from "./driver.ts";
 import { Events, type Missed, type ObserverFailed } from "./events.ts";
-import type { FileSource, Media } from "./files.ts";
+import { type FileSource, type Media, usualMaxBytes } from "./files.ts";
 import { type BotTexts, type Handler, Handling, type HandlingEvent, type Origin } from "./handling.ts";
 import {
   type Chat,
@@ -28,6 +29,7 @@ import {
   type Message,
   type MessageKind,
   eventOf,
+  linksOf,
   messageOf,
 } from "./message.ts";
 import { MistakeError } from "./mistake.ts";
@@ -73,6 +75,12 @@ export interface BotOptions extends Omit<ConnectionOptions, "random" | "botId" |
   readonly seen?: Iterable<string> | undefined;
   /** Disk and network for files; without it there are none. */
   readonly media?: Media | undefined;
+  /**
+   * Bytes of files that are held for messages that wait for their turn, over all chats; 104,857,600. They are fetched when
+   * a message has waited for 10 seconds, and forgotten when its handler is done. What does not fit is fetched when its
+   * handler asks, which is too late five minutes after the message came; 0 fetches nothing ahead.
+   */
+  readonly maxAheadBytes?: number | undefined;
 }
 
 /** Three truths about a line, because any one of them alone has fooled people. */
@@ -170,7 +178,7 @@ class RunningBot implements Bot {
   readonly #driver: Driver;
   readonly #answers: Answers;
   readonly #uploads: Uploads;
-  readonly #media: Media | undefined;
+  readonly #ahead: Ahead | undefined;
   readonly #handling: Handling;
   readonly #turns: Turns;
   readonly #handlers = new Map<string, Handler<never>>();
@@ -203,6 +211,7 @@ class RunningBot implements Bot {
       probeMs,
       quota,
       seen,
+      maxAheadBytes = usualMaxBytes,
       ...connection
     } = rest;
     const { protocol } = URL.parse(url) ?? {};
@@ -232,7 +241,7 @@ class RunningBot implements Bot {
       ...(handoverMs === undefined ? {} : { handoverMs }),
       ...(quota === undefined ? {} : { quota }),
     });
-    this.#media = media;
+    this.#ahead = media && new Ahead(media, runtime, maxAheadBytes);
     this.#uploads = new Uploads(this.#driver, runtime, media, connection.ackMs);
     this.#handling = new Handling({
       runtime,
@@ -395,7 +404,7 @@ class RunningBot implements Bot {
       return;
     }
     const turn = new Turn();
-    if (push.kind === "message") this.#message(messageOf(push, raw, this.name, turn, this.#media), turn);
+    if (push.kind === "message") this.#message(messageOf(push, raw, this.name, turn, this.#ahead), turn);
     else this.#event(eventOf(push, raw, turn), turn);
   }
 
@@ -413,8 +422,17 @@ class RunningBot implements Bot {
     this.#tell({ type: "message", message });
     const { kind, reqId, chat } = message;
     const handler = this.#handlerOf(kind, "message", reqId) as Handler<Message> | undefined;
-    if (handler !== undefined)
-      this.#take(turn, `${chat.type}:${chat.id}`, reqId, () => this.#handling.message(message, handler, turn));
+    if (handler === undefined) return;
+    let waiting: Waiting | undefined;
+    const work = (): Promise<void> => {
+      waiting?.called();
+      const handled = this.#handling.message(message, handler, turn);
+      return waiting === undefined ? handled : handled.then(waiting.over);
+    };
+    const waits = this.#take(turn, `${chat.type}:${chat.id}`, reqId, work, () => waiting?.over());
+    if (!waits || this.#ahead === undefined) return;
+    const links = linksOf(message);
+    if (links.length > 0) waiting = this.#ahead.fetch(links);
   }
 
   /** An event is no part of a conversation: it does not wait for a turn of its chat, and has five seconds at most. */
@@ -431,10 +449,21 @@ class RunningBot implements Bot {
     return handler;
   }
 
-  #take(turn: Turn, key: string | undefined, reqId: string, work: () => Promise<void>): void {
-    const dropped = (why: DropWhy): void => this.#tell({ type: "dropped", reqId, why });
-    if (this.#stopping) dropped("stopped");
-    else this.#turns.take(turn, key, work, dropped);
+  /** Returns whether it waits; what waits may be dropped later. */
+  #take(
+    turn: Turn,
+    key: string | undefined,
+    reqId: string,
+    work: () => Promise<void>,
+    whenDropped: () => void = noop,
+  ): boolean {
+    const dropped = (why: DropWhy): void => {
+      whenDropped();
+      this.#tell({ type: "dropped", reqId, why });
+    };
+    if (!this.#stopping) return this.#turns.take(turn, key, work, dropped);
+    dropped("stopped");
+    return false;
   }
 }
 

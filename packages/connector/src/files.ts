@@ -23,9 +23,12 @@ export interface OpenFile {
   close(): Promise<void>;
 }
 
+/** Bytes that a download takes unless told otherwise: users' files go up to about 100 MB. */
+export const usualMaxBytes = 100 * 1024 * 1024;
+
 /** What a download may cost. */
 export interface DownloadOptions {
-  /** Bytes of ciphertext; beyond it the download fails. 104,857,600, since users' files go up to about 100 MB. */
+  /** Bytes of ciphertext; beyond it the download fails; 104,857,600 ({@link usualMaxBytes}). */
   readonly maxBytes?: number | undefined;
   /** For all of it; 60,000. The URL itself is good for five minutes after the message. */
   readonly timeoutMs?: Millis | undefined;
@@ -48,12 +51,16 @@ export interface DownloadedStream {
   readonly type: string;
 }
 
-/** Disk, network and cipher, as the bot needs them. */
-export interface Media {
-  /** Opens a file and reads it once, for its size and MD5. Rejects with `FileError`. */
-  open(source: FileSource, filename: string | undefined): Promise<OpenFile>;
+/** Where files that users sent come from. */
+export interface Downloads {
   /** Fetches and decrypts. Rejects with `FileError`, whose message never holds the URL. */
   download(url: string, aeskey: string | undefined, options?: DownloadOptions): Promise<DownloadedStream>;
+}
+
+/** Disk, network and cipher, as the bot needs them. */
+export interface Media extends Downloads {
+  /** Opens a file and reads it once, for its size and MD5. Rejects with `FileError`. */
+  open(source: FileSource, filename: string | undefined): Promise<OpenFile>;
 }
 
 /** Why a file cannot be had or sent. `message` is English, `sentence` has both languages. */
@@ -66,6 +73,14 @@ export class FileError extends OpenwsError {
     this.name = "FileError";
     this.sentence = sentence;
   }
+}
+
+/** A file that is larger than is taken. */
+export function moreThan(maxBytes: number): FileError {
+  return new FileError("file-too-large", {
+    en: `the file has more than ${maxBytes} bytes, which is more than is taken; raise maxBytes if that is wanted`,
+    zh: `文件超过 ${maxBytes} 字节的接收上限，如有需要请调大 maxBytes`,
+  });
 }
 
 /** How many first bytes are looked at to tell what a file is. */

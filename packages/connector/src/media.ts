@@ -26,8 +26,10 @@ import {
   type Media,
   type OpenFile,
   filenameOf,
+  moreThan,
   sniff,
   sniffedBytes,
+  usualMaxBytes,
 } from "./files.ts";
 import { proxyFor } from "./runtime.proxy.ts";
 
@@ -213,13 +215,12 @@ function changed(name: string): FileError {
 // Files that users sent
 
 const maxRedirects = 3;
-const defaultMaxBytes = 100 * 1024 * 1024;
 const defaultTimeoutMs = 60_000;
 
 async function download(
   url: string,
   aeskey: string | undefined,
-  { maxBytes = defaultMaxBytes, timeoutMs = defaultTimeoutMs, signal }: DownloadOptions,
+  { maxBytes = usualMaxBytes, timeoutMs = defaultTimeoutMs, signal }: DownloadOptions,
   rules: Required<{ [Name in keyof MediaOptions]: NonNullable<MediaOptions[Name]> }>,
 ): Promise<DownloadedStream> {
   const key = aeskey === undefined ? undefined : keyOf(aeskey);
@@ -371,15 +372,11 @@ export function isPrivate(address: string): boolean {
 }
 
 async function* limited(response: IncomingMessage, maxBytes: number): AsyncGenerator<Buffer, void> {
-  const tooLong = new FileError("file-too-large", {
-    en: `the file has more than ${maxBytes} bytes, which is more than is taken; raise maxBytes if that is wanted`,
-    zh: `文件超过 ${maxBytes} 字节的接收上限，如有需要请调大 maxBytes`,
-  });
-  if (Number(response.headers["content-length"] ?? 0) > maxBytes) throw tooLong;
+  if (Number(response.headers["content-length"] ?? 0) > maxBytes) throw moreThan(maxBytes);
   let bytes = 0;
   for await (const chunk of response as AsyncIterable<Buffer>) {
     bytes += chunk.length;
-    if (bytes > maxBytes) throw tooLong;
+    if (bytes > maxBytes) throw moreThan(maxBytes);
     yield chunk;
   }
   const promised = response.headers["content-length"];

@@ -12,7 +12,8 @@ import type {
   UnknownEventBody,
   UnknownMessageBody,
 } from "@openws/protocol";
-import { type DownloadOptions, type Downloaded, type DownloadedStream, FileError, type Media } from "./files.ts";
+import type { Link } from "./ahead.ts";
+import { type DownloadOptions, type Downloaded, type DownloadedStream, type Downloads, FileError } from "./files.ts";
 
 /** Where something was said. */
 export interface Chat {
@@ -47,7 +48,10 @@ export type Message<Kind extends MessageKind = MessageKind> = {
     readonly raw: string;
     /** Aborts when an answer can no longer matter: the bot stops, a newer message replaces this one, or it took too long. */
     readonly signal: AbortSignal;
-    /** Fetches the first of its files; rejects with `FileError`. The link lives for five minutes: do it first. */
+    /**
+     * Fetches the first of its files; rejects with `FileError`. The link lives for five minutes: do it first. The time in
+     * which a message waited for its turn does not count: its files are fetched meanwhile (`maxAheadBytes`).
+     */
     download(options?: DownloadOptions): Promise<Downloaded>;
   };
 }[Kind];
@@ -89,9 +93,9 @@ export function messageOf(
   raw: string,
   botName: string | undefined,
   turn: Signalled,
-  media?: Media,
+  downloads?: Downloads,
 ): Message {
-  return new Received(push, raw, botName, turn, media) as Message;
+  return new Received(push, raw, botName, turn, downloads) as Message;
 }
 
 /** A message, read when somebody looks: most handlers look at its text alone. */
@@ -107,14 +111,14 @@ class Received {
   readonly raw: string;
   readonly #known: boolean;
   readonly #turn: Signalled;
-  readonly #media: Media | undefined;
+  readonly #downloads: Downloads | undefined;
 
   constructor(
     { req_id, body, known }: Extract<Push, { kind: "message" }>,
     raw: string,
     botName: string | undefined,
     turn: Signalled,
-    media: Media | undefined,
+    downloads: Downloads | undefined,
   ) {
     const group = body.chattype === "group";
     const read = known ? textOf(body) : `[${body.msgtype}]`;
@@ -129,7 +133,7 @@ class Received {
     this.raw = raw;
     this.#known = known;
     this.#turn = turn;
-    this.#media = media;
+    this.#downloads = downloads;
   }
 
   get signal(): AbortSignal {
@@ -137,11 +141,11 @@ class Received {
   }
 
   get files(): readonly Attachment[] {
-    return this.#known ? attachmentsOf(this.body as MessageBody, this.#media) : [];
+    return this.#known ? attachmentsOf(this.body as MessageBody, this.#downloads) : [];
   }
 
   get quotedFiles(): readonly Attachment[] {
-    return this.quote === undefined ? [] : attachmentsOf(this.quote, this.#media);
+    return this.quote === undefined ? [] : attachmentsOf(this.quote, this.#downloads);
   }
 
   async download(options?: DownloadOptions): Promise<Downloaded> {
@@ -153,46 +157,55 @@ class Received {
 }
 
 /** The files of a body that was kept, with its keys and addresses. */
-export function filesOf(body: unknown, media: Media | undefined): Attachment[] {
+export function filesOf(body: unknown, downloads: Downloads | undefined): Attachment[] {
   try {
-    return attachmentsOf(body as MessageBody, media);
+    return attachmentsOf(body as MessageBody, downloads);
   } catch {
     // A body of another shape has none that could be fetched.
     return [];
   }
 }
 
-function attachmentsOf(part: MessageBody | Quote | MixedItem, media: Media | undefined): Attachment[] {
+/** Where a message's files are, and then those of what it quotes. */
+export function linksOf({ kind, body, quote }: Pick<Message, "kind" | "body" | "quote">): Link[] {
+  const own = kind === "unknown" ? [] : filesIn(body as MessageBody);
+  return quote === undefined ? own : [...own, ...filesIn(quote)];
+}
+
+function attachmentsOf(part: MessageBody | Quote, downloads: Downloads | undefined): Attachment[] {
+  return filesIn(part).map((file) => attachment(file, downloads));
+}
+
+interface FileIn extends Link {
+  readonly kind: Attachment["kind"];
+}
+
+function filesIn(part: MessageBody | Quote | MixedItem): FileIn[] {
   switch (part.msgtype) {
     case "mixed":
-      return part.mixed.msg_item.flatMap((item) => attachmentsOf(item, media));
+      return part.mixed.msg_item.flatMap(filesIn);
     case "image":
-      return [attachment("image", part.image.url, part.image.aeskey, media)];
+      return [{ kind: "image", url: part.image.url, aeskey: part.image.aeskey }];
     case "file":
-      return [attachment("file", part.file.url, part.file.aeskey, media)];
+      return [{ kind: "file", url: part.file.url, aeskey: part.file.aeskey }];
     case "video":
-      return [attachment("video", part.video.url, part.video.aeskey, media)];
+      return [{ kind: "video", url: part.video.url, aeskey: part.video.aeskey }];
     case "voice":
       // A transcript; older payloads carried the recording as well.
-      return part.voice.url === undefined ? [] : [attachment("voice", part.voice.url, part.voice.aeskey, media)];
+      return part.voice.url === undefined ? [] : [{ kind: "voice", url: part.voice.url, aeskey: part.voice.aeskey }];
     default:
       return [];
   }
 }
 
-function attachment(
-  kind: Attachment["kind"],
-  url: string,
-  aeskey: string | undefined,
-  media: Media | undefined,
-): Attachment {
+function attachment({ kind, url, aeskey }: FileIn, downloads: Downloads | undefined): Attachment {
   const stream = async (options?: DownloadOptions): Promise<DownloadedStream> => {
-    if (media === undefined)
+    if (downloads === undefined)
       throw new FileError("file-source", {
         en: "this bot was made without access to files; give it a media adapter",
         zh: "该机器人未配置文件访问能力，请提供 media 适配器",
       });
-    return media.download(url, aeskey, options);
+    return downloads.download(url, aeskey, options);
   };
   const download = async (options?: DownloadOptions): Promise<Downloaded> => {
     const { stream: bytes, filename, type } = await stream(options);

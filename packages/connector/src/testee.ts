@@ -72,10 +72,11 @@ interface Plan {
   readonly resolve: (answer: Answer) => void;
 }
 
-/** A message or event whose handler waits for its plan, or carries it out. */
+/** A message or event that came, whose handler will wait for its plan, or waits for it, or carries it out. */
 interface Turn {
   readonly key: string;
-  readonly planned: (plan: Plan) => void;
+  readonly planned: Promise<Plan>;
+  readonly decide: (plan: Plan) => void;
   plan: Plan | undefined;
   /** How many answers are still to come of it, and how the worst of those went that came. */
   open: number;
@@ -85,8 +86,9 @@ interface Turn {
 class ConnectorClient implements TesteeClient {
   readonly #bot: Bot;
   readonly #dir: string;
-  /** By key: handlers that wait for their plan. */
+  /** By key: handlers that wait for their plan, or will. */
   readonly #turns = new Map<string, Turn>();
+  readonly #turnOf = new WeakMap<Message | HappenedEvent, Turn>();
   /** By req_id: what has no end yet. */
   readonly #byReqId = new Map<string, Turn>();
   /** By key, for what is downloaded of them. */
@@ -110,12 +112,15 @@ class ConnectorClient implements TesteeClient {
       handoverMs: 540_000 * scale,
       quota: { pauseMs: 60_000 * scale },
     });
-    this.#bot.on("message", (message) => this.#handle(message, reported(message), report));
-    this.#bot.on("event", (event) => this.#handle(event, happened(event), report));
+    this.#bot.on("message", (message) => this.#handle(message));
+    this.#bot.on("event", (event) => this.#handle(event));
     this.#bot.observe((event) => {
+      if (event.type === "message") report(this.#came(event.message, reported(event.message)));
+      if (event.type === "happened") report(this.#came(event.event, happened(event.event)));
       if (event.type === "moved" && event.to === "refused") this.#refusedWith = event.detail?.code;
       if (event.type === "answered") this.#answered(event.reqId, answerOf(event.end));
       if (event.type === "handler-failed") this.#end(event.reqId, { outcome: "failed", reason: String(event.error) });
+      if (event.type === "dropped") this.#end(event.reqId, { outcome: "not-sent", reason: `dropped: ${event.why}` });
       // Whatever was still to be said is not said; an answer that was under way is told by itself, if it is told.
       if (event.type === "cut-off")
         setTimeout(() => this.#end(event.reqId, { outcome: "not-sent", reason: `cut off: ${event.why}` }), 1_000);
@@ -133,7 +138,7 @@ class ConnectorClient implements TesteeClient {
     if (turn === undefined) return { outcome: "not-sent", reason: "its handler is over" };
     const { promise, resolve } = Promise.withResolvers<Answer>();
     turn.plan = { op, resolve };
-    turn.planned(turn.plan);
+    turn.decide(turn.plan);
     return promise;
   }
 
@@ -188,24 +193,25 @@ class ConnectorClient implements TesteeClient {
     return { outcome: "done", counts: { heapBytes: process.memoryUsage().heapUsed, timers } };
   }
 
-  /** A handler: it says what it was given, waits to be told what to do, and does it. */
-  async #handle(
-    given: Message | HappenedEvent,
-    event: Reported,
-    report: (event: Reported) => void,
-  ): Promise<Answerable> {
-    const { promise, resolve } = Promise.withResolvers<Plan>();
-    const turn: Turn = { key: event.key, planned: resolve, plan: undefined, open: 1, worst: undefined };
+  /** A message or event is told of when it comes; its handler may have to wait for its turn. */
+  #came(given: Message | HappenedEvent, event: Reported): Reported {
+    const { promise: planned, resolve: decide } = Promise.withResolvers<Plan>();
+    const turn: Turn = { key: event.key, planned, decide, plan: undefined, open: 1, worst: undefined };
     this.#turns.set(event.key, turn);
+    this.#turnOf.set(given, turn);
     this.#byReqId.set(given.reqId, turn);
     if (event.event === "message") this.#messages.set(event.key, given as Message);
     // What a census counts is the connector's, not what is remembered here.
     for (const remembered of [this.#messages, this.#byReqId])
       if (remembered.size > rememberedTurns) remembered.delete(remembered.keys().next().value!);
-    report(event);
-    const plan = await promise;
-    this.#turns.delete(event.key);
-    const { op } = plan;
+    return event;
+  }
+
+  /** A handler: it waits to be told what to do, and does it. */
+  async #handle(given: Message | HappenedEvent): Promise<Answerable> {
+    const turn = this.#turnOf.get(given)!;
+    const { op } = await turn.planned;
+    this.#turns.delete(turn.key);
     if (op.op === "welcome") return reply.text(op.text);
     if (op.op === "update") return reply.card(op.card as TemplateCard);
     if (op.throw !== undefined) throw new Error(op.throw);

@@ -111,30 +111,30 @@ export class Turns {
     return { running: this.#running.size, waiting: this.#waiting };
   }
 
-  /** Takes a new turn in the chat `key`, or outside of any chat: its `work` begins now, later or, as `dropped` tells, never. */
-  take(turn: Turn, key: string | undefined, work: Work, dropped: (why: DropWhy) => void): void {
+  /**
+   * Takes a new turn in the chat `key`, or outside of any chat: its `work` begins now, later or, as `dropped` tells, never.
+   * Returns whether it waits.
+   */
+  take(turn: Turn, key: string | undefined, work: Work, dropped: (why: DropWhy) => void): boolean {
     const entry: Entry = { key, turn, work, dropped, startedAt: 0 };
-    if (key === undefined) {
-      this.#admit(entry);
-      return;
-    }
+    if (key === undefined) return this.#admit(entry);
     const chat = this.#chats.get(key);
     if (chat === undefined) {
       this.#chats.set(key, { current: entry, queue: [] });
-      this.#admit(entry);
-      return;
+      return this.#admit(entry);
     }
     switch (this.#options.whenBusy) {
       case "queue":
-        if (this.#waiting >= this.#options.maxWaiting) dropped("overload");
-        else {
-          chat.queue.push(entry);
-          this.#queued++;
+        if (this.#waiting >= this.#options.maxWaiting) {
+          dropped("overload");
+          return false;
         }
-        return;
+        chat.queue.push(entry);
+        this.#queued++;
+        return true;
       case "drop":
         dropped("busy");
-        return;
+        return false;
       case "replace": {
         const old = chat.current;
         chat.current = entry;
@@ -143,11 +143,10 @@ export class Turns {
           this.#ready = this.#ready.filter((each) => each !== old);
           old.dropped("replaced");
         }
-        this.#admit(entry);
-        return;
+        return this.#admit(entry);
       }
       case "parallel":
-        this.#admit(entry);
+        return this.#admit(entry);
     }
   }
 
@@ -177,15 +176,19 @@ export class Turns {
     return this.#queued + this.#ready.length;
   }
 
-  #admit(entry: Entry): void {
+  /** Returns whether it waits. */
+  #admit(entry: Entry): boolean {
     if (this.#running.size < this.#options.maxRunning) {
       this.#run(entry);
-    } else if (this.#waiting < this.#options.maxWaiting) {
-      this.#ready.push(entry);
-    } else {
-      this.#release(entry);
-      entry.dropped("overload");
+      return false;
     }
+    if (this.#waiting < this.#options.maxWaiting) {
+      this.#ready.push(entry);
+      return true;
+    }
+    this.#release(entry);
+    entry.dropped("overload");
+    return false;
   }
 
   #run(entry: Entry): void {
