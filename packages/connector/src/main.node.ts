@@ -148,6 +148,8 @@ export async function serve(
     process.stderr.write(`The API key of this run, since OPENWS_API_KEY is not set: ${apiKey}\n`);
   announce(line, log, url, apiKey);
   service.start();
+  if (service.bots().length === 0)
+    log.warn("there is no bot yet: set WECOM_BOT_ID and WECOM_BOT_SECRET and start again, or add one with POST /v1/bots");
 }
 
 /** Who may ask: all, or the addresses of these networks. Throws `UsageError` for what is none. */

@@ -162,6 +162,7 @@ describe("who may ask", () => {
     expect(read.status).toBe(200);
     for (const path of ["/livez", "/readyz", "/metrics", "/openapi.json", "/docs"])
       expect((await app.request(path)).status).toBe(200);
+    expect((await app.request("/")).headers.get("location")).toBe("/docs");
   });
 
   it("is judged by its address first", async () => {
@@ -178,6 +179,7 @@ describe("a push", () => {
     const { status, json } = await ask("POST", "/v1/bots/bot/messages", push);
     expect(status).toBe(202);
     expect(json).toMatchObject({ id: "msg_1", direction: "out", state: "accepted", body: { markdown: "hello" } });
+    expect(json["reason"]).toBe("stored; it is to be sent");
     expect((await ask("GET", "/v1/messages/msg_1")).json).toMatchObject({ id: "msg_1", answers: [], deliveries: [] });
   });
 

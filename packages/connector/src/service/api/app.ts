@@ -30,7 +30,7 @@ export interface Access {
   readonly addressOf: (context: Context) => string | undefined;
 }
 
-const open = /^\/(?:livez|readyz|metrics|openapi\.json|docs(?:\/.*)?|v1\/media\/[^/]+)$/;
+const open = /^\/(?:livez|readyz|metrics|openapi\.json|docs(?:\/.*)?|v1\/media\/[^/]+)?$/;
 
 /** Bytes of a request's body; a card or a long text is far below it. Files are streamed, and bounded by their kind. */
 const maxBodyBytes = 1024 * 1024;

@@ -31,6 +31,8 @@ export function openRoutes(parts: Parts): OpenAPIHono {
     return c.body(text, 200, { "content-type": type });
   });
 
+  app.get("/", (c) => c.redirect("/docs"));
+
   app.get("/docs", (c) => c.html(docsPage(parts.version), 200, { "content-security-policy": docsPolicy }));
 
   /** The address is its own key: it is signed, and says nothing of the file. */

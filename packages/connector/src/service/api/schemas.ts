@@ -6,7 +6,7 @@ import { z } from "@hono/zod-openapi";
 import { explain } from "@openws/protocol";
 import { idOf } from "../envelope.ts";
 import { outMessage } from "../inline.ts";
-import type { Delivery, Entry, Seq } from "../store.ts";
+import type { Delivery, Entry, EntryState, Seq } from "../store.ts";
 import { webhookInput, webhookPatch } from "../webhooks.ts";
 
 /** RFC 9457. */
@@ -177,7 +177,7 @@ export function messageView(entry: Entry): z.input<typeof Message> {
     replyTo: replyTo === undefined ? undefined : idOf({ seq: replyTo }),
     state,
     errcode,
-    reason,
+    reason: reason ?? usualReasons[state],
     explanation: errcode === undefined ? undefined : explanationOf(errcode),
     maybeDuplicate,
     tags: tags === undefined ? undefined : [...tags],
@@ -202,6 +202,23 @@ export function deliveryView(delivery: Delivery): z.input<typeof DeliveryView> {
     changedAt: iso(changedAt),
   });
 }
+
+/** Why an entry is in its state, where nothing else is known of it. */
+const usualReasons: Readonly<Record<EntryState, string>> = {
+  received: "stored; a webhook is to get it",
+  delivered: "a webhook took it",
+  dead: "no webhook that wanted it took it: see its deliveries",
+  unrouted: "no webhook wants it; it can be read by GET /v1/events",
+  accepted: "stored; it is to be sent",
+  sent: "written to the line; the gateway has not answered yet",
+  acked: "the gateway took it",
+  refused: "the gateway refused it",
+  unknown: "it was sent and no answer came: it may have arrived",
+  failed: "it could not be sent",
+  expired: "its time was over before it could be sent",
+  fallback: "refused as a reply; it went as a push",
+  noted: "told by the line itself",
+};
 
 function explanationOf(errcode: number): z.input<typeof Message>["explanation"] {
   const { meaning, advice } = explain(errcode);
