@@ -261,12 +261,9 @@ class Bubble:
 
     async def _write(self):
         while not self._over.is_set():
-            try:
-                async with asyncio.timeout(self._until_hand_over()):
-                    await self._news.wait()
-            except TimeoutError:
+            if self._until_hand_over() == 0:
                 await self._hand_over()
-                continue
+            await self._first(self._news)
             self._news.clear()
             if not self._over.is_set() and not (self.quiet or self.barred or self.sealed) and self.text != self._shown:
                 await self._refresh()
@@ -309,9 +306,16 @@ class Bubble:
     async def _wait(self, seconds):
         """Lets the newest text wait, unless it turns out to be the last."""
         self._news.set()
+        await self._first(self._over, seconds)
+
+    async def _first(self, event, seconds=float("inf")):
+        """Waits for an event, so many seconds at most, and not beyond the hand-over."""
+        until_hand_over = self._until_hand_over()
+        if until_hand_over is not None:
+            seconds = min(seconds, until_hand_over)
         try:
-            async with asyncio.timeout(seconds):
-                await self._over.wait()
+            async with asyncio.timeout(None if seconds == float("inf") else seconds):
+                await event.wait()
         except TimeoutError:
             pass
 
