@@ -4,8 +4,8 @@
  *
  * `ws` makes two buffers, two writes and an object of options for every message; of a chunk of an upload that is 700 KB of
  * garbage outside of the heap, which is collected late, so that an upload of 20 MB grew the process by as much. Here what
- * is sent in one turn of the event loop is written to one page and masked where it stands, and leaves in one system call;
- * the page is free again when the system has taken it.
+ * is sent in one turn of the event loop is written to one page and masked where it stands, and leaves in one system call,
+ * unless it is much; the page is free again when the system has taken it.
  *
  * Invariants: each write is whole frames, so that none is cut by what `ws` writes itself (pongs, the close frame); nobody
  * writes to a page before the system has taken what is on it.
@@ -16,6 +16,12 @@ import { setTimeout } from "node:timers";
 
 /** Frames share pages of this size; one that does not fit has a page of its own. */
 const pageBytes = 64 * 1024;
+/**
+ * Frames that leave together at most. A system call costs as much as the frame; but a turn that answers sixty callbacks and
+ * holds all answers back to its end has the gateway wait for it, and then waits for the gateway. With 24 both work, at the
+ * price of two or three calls more (docs/benchmarks.md, echo).
+ */
+const maxTogether = 24;
 /** Pages that are kept for later, over all sockets, and for how long at least after the last use of any. */
 const maxFreePages = 16;
 const keptMs = 2_000;
@@ -28,6 +34,7 @@ export class FrameWriter {
   readonly #flushed: () => void;
   #page: Page | undefined;
   #end = 0;
+  #frames = 0;
 
   /** `flushed` is called after each write. */
   constructor(socket: Socket, flushed: () => void) {
@@ -44,6 +51,7 @@ export class FrameWriter {
       process.nextTick(flush, this);
     }
     this.#end = this.#page.write(this.#end, text, length);
+    if (++this.#frames === maxTogether) this.flush();
   }
 
   /** Hands over what was not handed over yet. */
@@ -53,6 +61,7 @@ export class FrameWriter {
     this.#page = undefined;
     const frames = page.bytes.subarray(0, this.#end);
     this.#end = 0;
+    this.#frames = 0;
     if (!this.#socket.writable) {
       page.giveBack();
       return;
