@@ -20,9 +20,9 @@ export interface Link {
 /** A message that waits for its turn, as far as its files go. */
 export interface Waiting {
   /** Its handler is called: what was not begun by now is left to it. */
-  called(): void;
+  readonly called: () => void;
   /** Its turn is over, or will never come: what is held for it is forgotten. */
-  over(): void;
+  readonly over: () => void;
 }
 
 /** How long a message has waited when its files are fetched: most have their turn before, and never cost a byte more. */

@@ -52,7 +52,7 @@ async function busy(handle?: "ignores", options: Partial<BotOptions> = {}) {
     for (let time = 0; time < 2; time++) {
       const { bytes, filename } = await message
         .download()
-        .catch((error: Error) => ({ bytes: error.message, filename: "" }));
+        .catch((error: unknown) => ({ bytes: String(error), filename: "" }));
       got.push([bytes.length, filename]);
       if (bytes instanceof Uint8Array) bytes.fill(9);
     }
@@ -156,7 +156,7 @@ test("a limit of the handler's own counts for what was fetched before it asked, 
   const went: unknown[] = [];
   bot.on("file", async (message) => {
     for (const options of [{ maxBytes: 2 }, { signal: AbortSignal.abort(new Error("no more")) }])
-      went.push(await message.download(options).catch((error: Error) => error.message));
+      went.push(await message.download(options).catch((error: unknown) => (error as Error).message));
   });
   send(socket, "u1");
   await runtime.advance(lifeMs + 1);
