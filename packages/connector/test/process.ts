@@ -46,6 +46,23 @@ function start(args: readonly string[], env: NodeJS.ProcessEnv) {
   return { child, said, ended };
 }
 
+/** Starts it, and waits until it has said `ready` on either stream; for sub-commands that stay. */
+export async function begin(
+  args: readonly string[],
+  env: NodeJS.ProcessEnv,
+  ready: string,
+): Promise<Omit<Running, "url" | "apiKey">> {
+  const { child, said, ended } = start(args, env);
+  const running = handle(child, said, ended);
+  const over = ended.then((code) => {
+    throw new Error(`it ended with ${code}: ${said.stderr}`);
+  });
+  while (!`${said.stdout}${said.stderr}`.includes(ready))
+    await Promise.race([once(child.stdout, "data"), once(child.stderr, "data"), over]);
+  over.catch(() => undefined);
+  return running;
+}
+
 /** Runs it to its end. */
 export async function run(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Ended> {
   const { said, ended } = start(args, env);
@@ -65,6 +82,14 @@ export async function serveWhole(args: readonly string[], env: NodeJS.ProcessEnv
   const first = await Promise.race([line, ended]);
   if (!Array.isArray(first)) throw new Error(`it ended with ${first}: ${said.stderr}`);
   const { url, apiKey } = JSON.parse(first[0] as string) as { url: string; apiKey?: string };
+  return { ...handle(child, said, ended), url, apiKey };
+}
+
+function handle(
+  child: ChildProcess,
+  said: { readonly stdout: string; readonly stderr: string },
+  ended: Promise<number | string>,
+): Omit<Running, "url" | "apiKey"> {
   const end = (signal: NodeJS.Signals = "SIGTERM"): Promise<number | string> => {
     // Not `child.kill`: Deno then says of every child that the signal ended it.
     if (child.exitCode === null && child.signalCode === null) process.kill(child.pid!, signal);
@@ -72,8 +97,6 @@ export async function serveWhole(args: readonly string[], env: NodeJS.ProcessEnv
   };
   return {
     child,
-    url,
-    apiKey,
     stdout: () => said.stdout,
     stderr: () => said.stderr,
     end,

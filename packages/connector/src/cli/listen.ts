@@ -115,7 +115,9 @@ class Tap {
         connected = true;
         const events = response.body.pipeThrough(new TextDecoderStream()).pipeThrough(new EventSourceParserStream());
         for await (const { id, data } of events) {
-          if (data !== "") this.#queue(JSON.parse(data) as CloudEvent);
+          const event = data === "" ? undefined : (JSON.parse(data) as CloudEvent);
+          // What happens to a bot is for webhooks that ask for it.
+          if (event !== undefined && event.type !== "openws.bot.v1") this.#queue(event);
           if (id !== undefined) cursor = id;
         }
       } catch (error) {
