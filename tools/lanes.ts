@@ -11,7 +11,7 @@ export const LANES: Readonly<Record<string, string>> = {
   pack: "the packages as they would be published, installed by npm: needs the registry and half a minute",
   deno: "the connector's sockets, files and handlers on Deno: needs 100 MB of Deno from the registry",
   bun: "the connector's sockets, files and handlers on Bun: needs 100 MB of Bun from the registry",
-  python: "bots on three Python libraries against the mock: needs Python 3, its package index and a minute",
+  python: "Python bots against the mock, the reference client against the suite: needs Python 3, its index, three minutes",
   containers: "the image of the mock, frozen, cut off and ended: needs root, podman and a base image from Debian",
   rust: "a bot on a Rust library against the mock: needs cargo, and minutes to build it the first time",
 };

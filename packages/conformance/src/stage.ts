@@ -157,6 +157,17 @@ export class Stage {
   }
 
   /**
+   * Waits until the client is subscribed and stays so for a moment: on a busy machine it may find its first ack too late, and
+   * dial once more.
+   */
+  async steady(after = 0): Promise<Frame> {
+    const first = await this.ready(after);
+    const newest = (): Frame => this.wire.subscribed(after).at(-1) ?? first;
+    const stood = (): Frame | undefined => (performance.now() - newest().at >= 300 ? newest() : undefined);
+    return (await this.until(stood, 3_000)) ?? first;
+  }
+
+  /**
    * Waits until the client is subscribed and has answered a plain message: only then does silence after something odd say
    * anything. Resolves with the ack of the subscribe.
    */
@@ -167,7 +178,7 @@ export class Stage {
       throw new UntestedError("the bot does not answer a plain text message, so its silence says nothing");
     // What is armed next is not for this answer's ack.
     await this.until(() => this.wire.ackOf(answer), 1_000);
-    return ack;
+    return this.wire.subscribed().findLast(({ connection }) => connection === answer.connection) ?? ack;
   }
 
   /** A user says something. */

