@@ -15,11 +15,13 @@ const seen = new Set();
  */
 async function receive(request, response) {
   try {
-    const delivery = /** @type {{ msgId: string, fromUser: string, content: unknown }} */ (
+    const delivery = /** @type {{ msgId: string, fromUser: string, msgType: number, content: unknown }} */ (
       await verifyWebhook({ secret, body: await text(request), headers: request.headers })
     );
-    const { msgId, fromUser, content } = delivery;
-    const reply = seen.has(msgId) ? {} : { reply: { markdown: `receiver: ${JSON.stringify(content)}` } };
+    const { msgId, fromUser, msgType, content } = delivery;
+    // 10000 is an event: nobody waits for words.
+    const answers = msgType !== 10_000 && !seen.has(msgId);
+    const reply = answers ? { reply: { markdown: `receiver: ${JSON.stringify(content)}` } } : {};
     seen.add(msgId);
     console.log(msgId, "from", fromUser);
     response.setHeader("content-type", "application/json").end(JSON.stringify(reply));

@@ -6,12 +6,22 @@
  * when the outcome of the one before is on its way to the store; a delivery is over only when the store says so, so that a
  * process that dies repeats and never forgets; one webhook's trouble is no other's.
  */
+import { OpenwsError } from "@openws/protocol";
 import { Breaker, type BreakerOptions } from "./breaker.ts";
 import type { Clock } from "./clock.ts";
 import { Endpoint, type Job, type Progress, storeRetryMs } from "./endpoint.ts";
 import { type Inline, type OutMessage, readInline } from "./inline.ts";
 import type { Post, PostAnswer } from "./post.ts";
-import type { Attempt, Change, Delivery, Entry, EpochMs, Seq, Store } from "./store.ts";
+import {
+  type Attempt,
+  type Change,
+  type Delivery,
+  type Entry,
+  type EpochMs,
+  type Seq,
+  type Store,
+  StoreError,
+} from "./store.ts";
 import { type Webhook, newDelivery } from "./webhooks.ts";
 
 /** A bubble that an inline stream fills. */
@@ -272,10 +282,15 @@ export class Dispatcher {
       case "unreadable":
         return this.#over({ ...job, delivery: withNote(job.delivery, said.why) }, progress, "delivered");
       case "reply": {
-        const { delivery, changes } = await this.#ending(job, "delivered");
-        // With the answer accepted the delivery is over, or neither is.
-        await this.#store(() => this.#parts.replies.reply(job.entry.seq, said.message, changes));
-        return delivery;
+        const ending = await this.#ending(job, "delivered");
+        try {
+          // With the answer accepted the delivery is over, or neither is.
+          await this.#store(() => this.#parts.replies.reply(job.entry.seq, said.message, ending.changes));
+          return ending.delivery;
+        } catch (error) {
+          if (mayBeTriedAgain(error)) throw error;
+          return this.#settle(noted(ending, `its answer was not taken: ${(error as Error).message}`), progress);
+        }
       }
       case "stream":
         return this.#streamed(job, said, answer, progress);
@@ -298,9 +313,16 @@ export class Dispatcher {
         if (next.done === true) break;
         if (next.value === "") continue;
         if (bubble === undefined) {
-          const { delivery, changes } = await this.#ending(job, "delivered");
-          bubble = await this.#store(() => this.#parts.replies.stream(job.entry.seq, changes));
-          ended = delivery;
+          const ending = await this.#ending(job, "delivered");
+          try {
+            bubble = await this.#store(() => this.#parts.replies.stream(job.entry.seq, ending.changes));
+          } catch (error) {
+            if (mayBeTriedAgain(error)) throw error;
+            answer.discard();
+            const why = `its answer was not taken: ${(error as Error).message}`;
+            return await this.#settle(noted(ending, why), progress);
+          }
+          ended = ending.delivery;
         }
         await bubble.append(next.value);
       }
@@ -341,22 +363,23 @@ export class Dispatcher {
   }
 
   async #over(job: Job, progress: Progress, state: "delivered" | "dead", why?: string): Promise<Delivery> {
-    const { delivery, changes } = await this.#ending(job, state, why);
+    const ending = await this.#ending(job, state, why);
+    const delivery = await this.#settle(ending, progress);
+    if (state === "dead") this.#parts.tell({ type: "dead", delivery, entry: job.entry, why: why ?? "it was given up" });
+    return delivery;
+  }
+
+  async #settle({ delivery, changes }: Ending, progress: Progress): Promise<Delivery> {
     const stored = this.#store(() => this.#parts.store.commit(changes));
     // Commits are in order, so the next need not wait for the disk; save where the disk gives no outcome back, or a process
     // that dies then would have all of them delivered again.
     if (!this.#refused) progress.decided();
     await stored;
-    if (state === "dead") this.#parts.tell({ type: "dead", delivery, entry: job.entry, why: why ?? "it was given up" });
     return delivery;
   }
 
   /** The changes that end a delivery, and its entry where this was the last one it waited for. */
-  async #ending(
-    { delivery, entry }: Job,
-    state: "delivered" | "dead",
-    why?: string,
-  ): Promise<{ delivery: Delivery; changes: Change[] }> {
+  async #ending({ delivery, entry }: Job, state: "delivered" | "dead", why?: string): Promise<Ending> {
     const now = this.#parts.clock.now();
     const ended: Delivery = { ...delivery, state, changedAt: now };
     const changes: Change[] = [{ update: "delivery", delivery: ended }];
@@ -402,6 +425,7 @@ export class Dispatcher {
         this.#refused = false;
         return result;
       } catch (error) {
+        if (!mayBeTriedAgain(error)) throw error;
         this.#refused = true;
         if (this.#stopped) throw error;
         this.#parts.tell({ type: "store-refused", error });
@@ -434,6 +458,12 @@ async function nearEntries(store: Pick<Store, "entries">, deliveries: readonly D
   return new Map(entries.map((entry) => [entry.seq, entry]));
 }
 
+/** What is stored of a delivery that is over. */
+interface Ending {
+  readonly delivery: Delivery;
+  readonly changes: readonly Change[];
+}
+
 interface Tally {
   left: number;
   dead: boolean;
@@ -446,6 +476,21 @@ type Tried =
 function withAttempt(delivery: Delivery, attempt: Attempt): Delivery {
   const attempts = [...delivery.attempts, attempt].slice(-keptAttempts);
   return { ...delivery, tries: delivery.tries + 1, attempts };
+}
+
+/** An ending whose last attempt says a sentence more. */
+function noted({ delivery, changes }: Ending, error: string): Ending {
+  const told = withNote(delivery, error);
+  const rest = changes.filter((change) => !("delivery" in change));
+  return { delivery: told, changes: [{ update: "delivery", delivery: told }, ...rest] };
+}
+
+/**
+ * Whether it is the store's state, or the outbox's, that refused. All else that is refused is refused for what it is, such as
+ * an answer to what nobody said, and would be for ever.
+ */
+function mayBeTriedAgain(error: unknown): boolean {
+  return !(error instanceof OpenwsError) || error instanceof StoreError || error.code === "outbox-busy";
 }
 
 /** Adds a sentence to the last attempt. */

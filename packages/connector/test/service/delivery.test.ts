@@ -1,3 +1,4 @@
+import { UsageError } from "@openws/protocol";
 import { describe, expect, it } from "vitest";
 import { Dispatcher, type DeliveryEvent, retryDelaysMs } from "../../src/service/delivery.ts";
 import type { OutMessage } from "../../src/service/inline.ts";
@@ -61,6 +62,7 @@ async function service(receivers: Record<string, Receiver>, options: Partial<Web
       },
       replies: {
         reply: async (to, message, also = []) => {
+          if ("markdown" in message && message.markdown === "refused") throw new UsageError("it is no answer");
           await store.commit(also);
           said.push({ to, message });
         },
@@ -364,6 +366,25 @@ describe("an inline answer", () => {
     await world.clock.settle();
     expect(world.said).toEqual([{ to: 1, message: { markdown: "hi" } }]);
     expect(await world.state(1)).toBe("delivered");
+  });
+
+  it("that is refused for what it says ends its delivery all the same, with a word about it", async () => {
+    const answers = ["refused", "taken"];
+    const world = await service({
+      [url]: (_, nth) => ({
+        headers: { "content-type": "application/json" },
+        parts: [JSON.stringify({ reply: { markdown: answers[nth - 1] } })],
+      }),
+    });
+    await world.receive();
+    await world.receive();
+    await world.clock.settle();
+    expect(world.said).toEqual([{ to: 2, message: { markdown: "taken" } }]);
+    expect(await world.state(1)).toBe("delivered");
+    expect(await world.deliveries(1)).toMatchObject([
+      { state: "delivered", tries: 1, attempts: [{ status: 200, error: "its answer was not taken: it is no answer" }] },
+    ]);
+    expect(world.events.filter(({ type }) => type === "store-refused")).toEqual([]);
   });
 
   it("as an event stream grows in one bubble, deltas and a model's chunks alike", async () => {
