@@ -3,6 +3,7 @@ import type { Case } from "./check.ts";
 import { answers } from "./cases/answers.ts";
 import { cards } from "./cases/cards.ts";
 import { chats } from "./cases/chats.ts";
+import { handed } from "./cases/handed.ts";
 import { hardships } from "./cases/hardships.ts";
 import { inbound } from "./cases/inbound.ts";
 import { line } from "./cases/line.ts";
@@ -17,6 +18,7 @@ export const cases: readonly Case[] = [
   ...hardships,
   ...line,
   ...reports,
+  ...handed,
   ...media,
   ...inbound,
   ...chats,
