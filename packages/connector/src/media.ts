@@ -129,9 +129,28 @@ function openBytes(bytes: Uint8Array, name: string): Promise<OpenFile> {
   return summed(name, view.length, (start, end) => Promise.resolve(view.subarray(start, end)), noHandle);
 }
 
+/**
+ * By its stream, each of whose pieces is given back when it was copied. They lie outside of the heap, where garbage is
+ * collected late: 20 MB left 28 MiB behind by `arrayBuffer()` of slices, 12 by the stream alone, 4 like this (Node 24).
+ */
 function openBlob(blob: Blob, name: string): Promise<OpenFile> {
-  const read = async (start: number, end: number): Promise<Buffer> =>
-    Buffer.from(await blob.slice(start, end).arrayBuffer());
+  const scratch = Buffer.allocUnsafe(Math.min(blob.size, maxChunkBytes));
+  const read = async (start: number, end: number): Promise<Buffer> => {
+    let at = 0;
+    try {
+      for await (const piece of blob.slice(start, end).stream()) {
+        scratch.set(piece, at);
+        at += piece.length;
+        // Without its bytes it weighs nothing. They are its own: a stream of bytes hands each piece over.
+        if (piece.length === piece.buffer.byteLength) piece.buffer.transfer(0);
+      }
+    } catch {
+      // What stands behind it is a file that is no longer the one it was.
+      throw changed(name);
+    }
+    if (at !== end - start) throw changed(name);
+    return scratch.subarray(0, at);
+  };
   return summed(name, blob.size, read, noHandle);
 }
 

@@ -1,4 +1,5 @@
 import { createCipheriv, createHash } from "node:crypto";
+import { openAsBlob } from "node:fs";
 import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { type IncomingMessage, type ServerResponse, createServer } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -280,6 +281,15 @@ describe("a file to send", () => {
     const path = join(folder, "a.bin");
     await writeFile(path, content);
     const file = await media.open(path, undefined);
+    await writeFile(path, "shorter");
+    expect(await why(file.base64(0, 100_000))).toBe("file-changed");
+    await file.close();
+  });
+
+  test("a Blob whose file changes is not sent as if it had not", async () => {
+    const path = join(folder, "a.bin");
+    await writeFile(path, content);
+    const file = await media.open(await openAsBlob(path), "a.bin");
     await writeFile(path, "shorter");
     expect(await why(file.base64(0, 100_000))).toBe("file-changed");
     await file.close();
