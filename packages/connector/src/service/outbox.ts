@@ -25,6 +25,7 @@ import type { Clock } from "./clock.ts";
 import type { Routing } from "./inbox.ts";
 import type { OutMessage } from "./inline.ts";
 import { type Sequence, UnknownIdError, isSettled, moved, putEntry, updateEntry } from "./ledger.ts";
+import { hex } from "./proof.ts";
 import {
   type Change,
   type Delivery,
@@ -500,8 +501,7 @@ function changesOf(also: Also, entry: Entry): readonly Change[] {
 
 /** The id of a bubble, on the wire as in the API: it must never come twice. */
 function streamId(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return `str_${Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("")}`;
+  return `str_${hex(crypto.getRandomValues(new Uint8Array(16)))}`;
 }
 
 // ---------------------------------------------------------------------------------------------------------------------

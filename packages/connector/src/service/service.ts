@@ -21,6 +21,7 @@ import { Sequence, UnknownIdError, textOf } from "./ledger.ts";
 import { Offline } from "./offline.ts";
 import { Outbox, type OutboxEvent, type OutboxPoint } from "./outbox.ts";
 import type { Post } from "./post.ts";
+import { hex } from "./proof.ts";
 import { signatures } from "./signature.ts";
 import { Spool, type SpoolDisk, type SpoolEvent, type SpooledFile } from "./spool.ts";
 import { type Delivery, type Entry, type Store, StoreError, type StoreTrouble } from "./store.ts";
@@ -394,8 +395,4 @@ export class Service {
     await Promise.race([promise, late.promise]);
     cancel();
   }
-}
-
-function hex(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

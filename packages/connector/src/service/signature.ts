@@ -5,9 +5,10 @@
  * `webhook-signature` is that of Standard Webhooks (standardwebhooks.com, version 1): base64 over `id.timestamp.body`, under
  * the bytes that a `whsec_` secret encodes, or the secret's own bytes where it has no such prefix.
  *
- * Decides nothing about requests. Runs wherever there is WebCrypto. Invariant: signatures are compared in constant time.
+ * Decides nothing about requests. Runs wherever there is WebCrypto.
  */
 import { OpenwsError } from "@openws/protocol";
+import { hex, sameText } from "./proof.ts";
 
 /** The headers of one delivery, by name. */
 export interface SignedHeaders {
@@ -115,7 +116,7 @@ export async function verifyWebhook(options: VerifyOptions): Promise<unknown> {
       : (["plain", `${timestamp}:${body}`] as const);
     const mac = await webHmac(keyOf(family, secret), text);
     const expected = standard ? base64(mac) : hex(mac);
-    if (given.some((each) => equal(each, expected))) return JSON.parse(body) as unknown;
+    if (given.some((each) => sameText(each, expected))) return JSON.parse(body) as unknown;
   }
   throw new WebhookVerificationError(
     "the signature does not fit: another secret, or a body that was changed on its way (use the raw bytes)",
@@ -156,22 +157,6 @@ function importKey(bytes: Uint8Array<ArrayBuffer>) {
 function standardKey(secret: string): Uint8Array<ArrayBuffer> {
   if (!secret.startsWith("whsec_")) return encoder.encode(secret);
   return Uint8Array.from(atob(secret.slice("whsec_".length)), (char) => char.codePointAt(0)!);
-}
-
-/** Compares without telling by its time how much is equal. */
-function equal(a: string, b: string): boolean {
-  if (a.length !== b.length) return false;
-  let difference = 0;
-  for (let at = 0; at < a.length; at++) difference |= a.charCodeAt(at) ^ b.charCodeAt(at);
-  return difference === 0;
-}
-
-const hexOf = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
-
-function hex(bytes: Uint8Array): string {
-  let text = "";
-  for (const byte of bytes) text += hexOf[byte]!;
-  return text;
 }
 
 function base64(bytes: Uint8Array): string {

@@ -10,6 +10,7 @@
 import type { Attachment } from "../message.ts";
 import type { Clock } from "./clock.ts";
 import type { FileLink } from "./envelope.ts";
+import { sameText } from "./proof.ts";
 import type { Entry, Seq, Store } from "./store.ts";
 
 /** Where files lie. Names are made here: letters, digits and `_`. */
@@ -202,12 +203,4 @@ function nameOf(seq: Seq, at: number): string {
 
 function wordsOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
-}
-
-/** Compares without telling by its time how much is equal. */
-function sameText(a: string, b: string): boolean {
-  if (a.length !== b.length) return false;
-  let difference = 0;
-  for (let at = 0; at < a.length; at++) difference |= a.charCodeAt(at) ^ b.charCodeAt(at);
-  return difference === 0;
 }

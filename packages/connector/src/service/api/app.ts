@@ -13,6 +13,7 @@ import { compatibleRoutes } from "./compatible.ts";
 import { eventRoutes } from "./events.ts";
 import { messageRoutes } from "./messages.ts";
 import { openRoutes } from "./open.ts";
+import { sameText, sha256 } from "../proof.ts";
 import { problem, problemOf } from "./problem.ts";
 import { type Parts, newRoutes } from "./served.ts";
 import { streamRoutes } from "./streams.ts";
@@ -117,16 +118,6 @@ async function refusalOf(c: Context, { keys, readKeys }: Access): Promise<Respon
 async function among(keys: readonly string[], given: string): Promise<boolean> {
   const digest = await sha256(given);
   let found = false;
-  for (const key of keys) found = equal(await sha256(key), digest) || found;
+  for (const key of keys) found = sameText(await sha256(key), digest) || found;
   return found;
-}
-
-async function sha256(text: string): Promise<Uint8Array> {
-  return new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text)));
-}
-
-function equal(a: Uint8Array, b: Uint8Array): boolean {
-  let difference = a.length ^ b.length;
-  for (let at = 0; at < a.length; at++) difference |= a[at]! ^ (b[at] ?? 0);
-  return difference === 0;
 }

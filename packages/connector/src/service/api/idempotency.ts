@@ -4,6 +4,7 @@
  */
 import type { Context } from "hono";
 import type { Entry, Seq } from "../store.ts";
+import { sha256 } from "../proof.ts";
 import type { Also, Parts } from "./served.ts";
 import { ProblemError } from "./problem.ts";
 import { messageView } from "./schemas.ts";
@@ -33,7 +34,7 @@ function once(service: Parts["service"], c: Context, accept: (also: Also) => Pro
   const before = pending.get(key);
   const accepting = (async () => {
     await before?.catch(() => undefined);
-    const fingerprint = await digest(await c.req.text());
+    const fingerprint = await sha256(await c.req.text());
     const stored = await service.store.document("idempotency", key);
     if (stored !== undefined) {
       const { fingerprint: known, seq } = stored.value as { fingerprint: string; seq: Seq };
@@ -76,9 +77,4 @@ function pendingOf(service: object): Map<string, Promise<Entry>> {
   let pending = underWay.get(service);
   if (pending === undefined) underWay.set(service, (pending = new Map<string, Promise<Entry>>()));
   return pending;
-}
-
-async function digest(text: string): Promise<string> {
-  const bytes = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text)));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -5,7 +5,7 @@ import { type Parts, newRoutes } from "./served.ts";
 import { idempotent, settledWithin } from "./idempotency.ts";
 import { ProblemError, notFound } from "./problem.ts";
 import { json, jsonBody, problems } from "./responses.ts";
-import { DeliveryView, Message, OutMessage, deliveryView, messageView, page, seqOf } from "./schemas.ts";
+import { DeliveryView, Message, OutMessage, deliveryView, messageView, nextOf, page, seqOf } from "./schemas.ts";
 
 const params = z.object({ id: z.string().max(64) });
 const tags = ["Messages"];
@@ -62,14 +62,7 @@ export function messageRoutes(parts: Parts): OpenAPIHono {
         order: "descending",
         limit,
       });
-      const last = entries.at(-1);
-      return c.json(
-        {
-          messages: entries.map(messageView),
-          ...(entries.length === limit && last !== undefined ? { next: `msg_${last.seq}` } : {}),
-        },
-        200,
-      );
+      return c.json({ messages: entries.map(messageView), ...nextOf(entries, limit) }, 200);
     },
   );
 
@@ -185,14 +178,7 @@ export function messageRoutes(parts: Parts): OpenAPIHono {
         order: "descending",
         limit,
       });
-      const last = deliveries.at(-1);
-      return c.json(
-        {
-          deliveries: deliveries.map(deliveryView),
-          ...(deliveries.length === limit && last !== undefined ? { next: `msg_${last.seq}` } : {}),
-        },
-        200,
-      );
+      return c.json({ deliveries: deliveries.map(deliveryView), ...nextOf(deliveries, limit) }, 200);
     },
   );
   return app;
@@ -232,7 +218,8 @@ function split<Word extends string>(
   });
 }
 
-function mustBeSeq(id: string, name: string): number {
+/** The number of an id in a query, or the problem that it is none. */
+export function mustBeSeq(id: string, name: string): number {
   const seq = seqOf(id);
   if (seq === undefined)
     throw new ProblemError(

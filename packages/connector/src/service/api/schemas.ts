@@ -163,6 +163,12 @@ export function seqOf(id: string): Seq | undefined {
   return digits === undefined ? undefined : Number(digits);
 }
 
+/** Where the next page begins, where this one is full. */
+export function nextOf(rows: readonly { readonly seq: Seq }[], limit: number): { next?: string } {
+  const last = rows.at(-1);
+  return rows.length === limit && last !== undefined ? { next: idOf(last) } : {};
+}
+
 /** An entry as the API shows it. */
 export function messageView(entry: Entry): z.input<typeof Message> {
   const { bot, direction, kind, chat, user, msgid, replyTo, state, errcode, reason, maybeDuplicate, tags } = entry;

@@ -4,9 +4,10 @@ import { deliveryOf } from "../store.ts";
 import type { Delivery } from "../store.ts";
 import { type Webhook, viewOf } from "../webhooks.ts";
 import { type Parts, newRoutes } from "./served.ts";
+import { mustBeSeq } from "./messages.ts";
 import { ProblemError, notFound } from "./problem.ts";
 import { json, jsonBody, problems } from "./responses.ts";
-import { DeliveryView, WebhookInput, WebhookPatch, WebhookView, deliveryView, page, seqOf } from "./schemas.ts";
+import { DeliveryView, WebhookInput, WebhookPatch, WebhookView, deliveryView, nextOf, page } from "./schemas.ts";
 import { sampleEntry } from "./sample.ts";
 
 const params = z.object({ id: z.string().max(64) });
@@ -153,18 +154,11 @@ export function webhookRoutes(parts: Parts): OpenAPIHono {
       const deliveries = await service.store.deliveries({
         webhook: id,
         states: state === undefined ? undefined : [state],
-        before: before === undefined ? undefined : seqOf(before),
+        before: before === undefined ? undefined : mustBeSeq(before, "before"),
         order: "descending",
         limit,
       });
-      const last = deliveries.at(-1);
-      return c.json(
-        {
-          deliveries: deliveries.map(deliveryView),
-          ...(deliveries.length === limit && last !== undefined ? { next: `msg_${last.seq}` } : {}),
-        },
-        200,
-      );
+      return c.json({ deliveries: deliveries.map(deliveryView), ...nextOf(deliveries, limit) }, 200);
     },
   );
 
