@@ -96,7 +96,7 @@ export class World {
       forgotten: (n) => this.#lint?.closed(n),
     });
     this.profile = options.profile ?? "observed";
-    this.switches = { ...profile(this.profile), ...SomeSwitches.parse(options.switches ?? {}) } as Switches;
+    this.switches = { ...profile(this.profile), ...checked(options.switches) };
     this.#begin();
   }
 
@@ -501,9 +501,9 @@ export class World {
     this.#bots.remove(bot);
   }
 
-  #set(name: ProfileName | undefined, switches: SomeSwitches = {}): void {
+  #set(name: ProfileName | undefined, switches: SomeSwitches | undefined): void {
     if (name) this.profile = name;
-    this.switches = { ...(name ? profile(name) : this.switches), ...SomeSwitches.parse(switches) } as Switches;
+    this.switches = { ...(name ? profile(name) : this.switches), ...checked(switches) };
   }
 
   #reset(): void {
@@ -601,6 +601,10 @@ export class World {
     this.#reply(call, { type: "refused", status, detail });
   }
 }
+
+/** The switches that are given. To look for each of all of them takes as long as all else that a world begins with. */
+const checked = (given: SomeSwitches | undefined): Partial<Switches> | undefined =>
+  given && (SomeSwitches.parse(given) as Partial<Switches>);
 
 /** What a user may send and a bot never gets (GW-MSG-23, GW-MSG-25). */
 const neverDelivered = new Set(["stream", "location", "link", "business_card"]);
