@@ -28,7 +28,11 @@ export interface Invariant {
 
 /** The first breach of a history, in the order of the table below; undefined if all invariants hold. */
 export function judge(history: History): Breach | undefined {
-  const story = tell(history);
+  return judgeStory(tell(history));
+}
+
+/** The same of a history that was told already. */
+export function judgeStory(story: Story): Breach | undefined {
   for (const invariant of invariants) {
     const breach = invariant.check(story);
     if (breach !== undefined) return breach;

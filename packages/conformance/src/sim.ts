@@ -31,7 +31,7 @@ const quietMs = 4 * 60_000;
 /** How long a throttled client may still wait when the faults are over: 300 s × 1.5. */
 const throttledMs = 450_000;
 /** A user whose message did not go out says it again, so often and so much later. */
-const sayAgain = { times: 3, afterMs: 20_000 };
+const sayAgain = { times: 10, afterMs: 20_000 };
 
 /** Carries a schedule out. `core` is what is tried; our own by default. */
 export function simulate(schedule: Schedule, core: Core = protocol): History {
@@ -92,7 +92,7 @@ class Run {
     const { commands, faults } = this.#schedule;
     const agenda = this.#agenda;
     agenda.at(0, () => this.#client.start());
-    let over = leastMs;
+    let over = leastMs - recoveryMs;
     for (const [n, command] of commands.entries()) {
       agenda.at(command.at, () => this.#do(n, command));
       over = Math.max(over, command.at + (command.do === "stop" ? command.forMs + 5_000 : 0));
@@ -161,8 +161,11 @@ class Run {
       return;
     }
     this.#say(this.#schedule.commands.length, lastWord, 0);
-    for (let later = now + 5_000; later < now + quietMs; later += 5_000)
-      agenda.at(later, () => (this.#quiet = Object.values(this.#client.left).every((open) => open === 0)));
+    const look = (): void => {
+      this.#quiet = Object.values(this.#client.left).every((open) => open === 0);
+      agenda.at(agenda.now + 5_000, look);
+    };
+    agenda.at(now + 5_000, look);
   }
 
   get #throttled(): boolean {

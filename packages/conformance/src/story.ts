@@ -100,6 +100,8 @@ export interface Story {
   readonly history: History;
   readonly sockets: readonly Socket[];
   readonly sent: readonly Sent[];
+  /** How many frames there were, either way, on whatever socket. */
+  readonly frames: number;
   readonly requests: ReadonlyMap<number, Request>;
   readonly moves: readonly Move[];
   readonly operator: readonly (Happening & { what: "operator" })[];
@@ -147,6 +149,7 @@ class Telling {
   readonly #uploaded: (Happening & { what: "uploaded" })[] = [];
   readonly #repeatedAcks = new Set<string>();
   #delivered = 0;
+  #frames = 0;
   #state = "idle";
   #socket: Socket | undefined;
 
@@ -161,6 +164,7 @@ class Telling {
       history: this.#history,
       sockets: [...this.#sockets.values()],
       sent: this.#sent,
+      frames: this.#frames,
       requests: this.#requests,
       moves: this.#moves,
       operator: this.#operator,
@@ -197,8 +201,10 @@ class Telling {
         this.#sockets.get(happening.socket)!.openedAt = at;
         return;
       case "sent":
+        this.#frames++;
         return this.#takeSent(happening, place);
       case "received":
+        this.#frames++;
         return this.#takeReceived(happening, place);
       case "closed":
       case "dropped": {

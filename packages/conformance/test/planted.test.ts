@@ -7,34 +7,17 @@ const names = readdirSync(new URL("./planted/", import.meta.url))
   .filter((file) => file.endsWith(".patch"))
   .map((file) => file.slice(0, -".patch".length));
 
-/** So many schedules suffice; the rarest of these defects shows itself within 300. */
+/** So many schedules suffice; the rarest of these defects shows itself within 110. */
 const runs = 3_000;
-
-/**
- * Where the search begins for a defect that few schedules show; for all others at 1. It saves time and decides nothing:
- * should schedules be drawn differently one day, the search goes on from there.
- */
-const seeds: Readonly<Record<string, number>> = {
-  "any-ack-subscribes": 22,
-  "credentials-retried": 97,
-  "expired-stream-continued": 26,
-  "finish-of-a-part": 134,
-  "no-dial-limit": 67,
-  "no-handover": 38,
-  "no-subscribe-limit": 21,
-  "quota-without-its-burst": 144,
-  "throttle-ignored": 149,
-};
 
 describe("the simulator finds each planted defect", () => {
   test("there are twenty of them at least", () => {
     expect(names.length).toBeGreaterThanOrEqual(20);
-    expect(names).toEqual(expect.arrayContaining(Object.keys(seeds)));
   });
 
   test.for(names)("%s, and makes it small", { timeout: 120_000 }, async (name) => {
     using planted = await plant(name);
-    const { failure } = campaign({ seed: seeds[name] ?? 1, runs, core: planted.core });
+    const { failure } = campaign({ seed: 1, runs, core: planted.core });
     expect(failure, planted.what).toBeDefined();
     expect(failure!.schedule.faults.length, failure!.report).toBeLessThanOrEqual(3);
     expect(failure!.schedule.commands.length, failure!.report).toBeLessThanOrEqual(8);

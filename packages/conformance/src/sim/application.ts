@@ -166,6 +166,10 @@ export class Application {
     const answer: Answer = { n, req_id, chat, options, budget, stream, ended: false };
     this.#answers.set(n, answer);
     if (command.aside) this.#remark(req_id, n, budget, command.aside);
+    if (command.everyMs === 0 && command.ending === "finish") {
+      const pieces = Array.from({ length: command.pieces }, (_, piece) => pieceOf(n, piece, command.bytes));
+      return this.#end(answer, "finish", command.pieces, pieces.join(""));
+    }
     this.speaksUntil = Math.max(this.speaksUntil, now + command.pieces * command.everyMs);
     this.#speak(n, command, 0);
   }
@@ -189,15 +193,16 @@ export class Application {
     if (answer === undefined || answer.ended) return;
     const said = command.ending === "silent" ? 0 : command.pieces;
     if (piece === said) return this.#end(answer, command.ending, said);
-    this.#step(answer, { type: "append", text: `${markOf(n, piece)} ${filler(command.bytes)}\n` });
+    this.#step(answer, { type: "append", text: pieceOf(n, piece, command.bytes) });
     this.#agenda.at(this.#agenda.now + command.everyMs, () => this.#speak(n, command, piece + 1));
   }
 
-  #end(answer: Answer, how: "finish" | "fail" | "cancel" | "silent", marks: number): void {
+  /** Ends the text, with these last words if there are any. */
+  #end(answer: Answer, how: "finish" | "fail" | "cancel" | "silent", marks: number, text?: string): void {
     if (answer.ended) return;
     answer.ended = true;
     this.#log.push({ what: "said", at: this.#agenda.now, answer: answer.n, marks, how });
-    this.#step(answer, { type: how === "silent" ? "finish" : how });
+    this.#step(answer, text === undefined ? { type: how === "silent" ? "finish" : how } : { type: "finish", text });
   }
 
   #step(answer: Answer, input: Protocol.StreamInput): void {
@@ -348,6 +353,11 @@ export const lastWord: Extract<Command, { do: "say" }> = {
   bytes: 10,
   ending: "finish",
 };
+
+/** A piece of an answer, with the mark it is known by. */
+function pieceOf(n: number, piece: number, bytes: number): string {
+  return `${markOf(n, piece)} ${filler(bytes)}\n`;
+}
 
 /**
  * Text of about so many bytes of UTF-8; made once for each length. Every third length is of characters of one to four

@@ -7,10 +7,11 @@
 import * as fc from "fast-check";
 import type { Happening, History } from "../history.ts";
 import { json, object } from "../history.ts";
-import { judge } from "../invariants.ts";
+import { judge, judgeStory } from "../invariants.ts";
 import type { Breach } from "../invariants.ts";
 import { simulate } from "../sim.ts";
 import type { Core } from "../sim.ts";
+import { tell } from "../story.ts";
 import { scheduleOf, schedules } from "./schedule.ts";
 import type { Schedule } from "./schedule.ts";
 
@@ -54,15 +55,13 @@ export function campaign({ seed, runs, goOn = () => true, core }: CampaignOption
   const sums = { schedules: 0, virtualMs: 0, answers: 0, faults: 0, frames: 0 };
   for (let next = seed; next < seed + runs && goOn(); next++) {
     const schedule = scheduleOf(next);
-    const history = simulate(schedule, core);
+    const story = tell(simulate(schedule, core));
     sums.schedules++;
-    sums.virtualMs += history.endAt;
+    sums.virtualMs += story.history.endAt;
     sums.faults += schedule.faults.length;
-    for (const { what } of history.happenings) {
-      if (what === "answered") sums.answers++;
-      else if (what === "sent" || what === "received") sums.frames++;
-    }
-    if (judge(history) !== undefined) return { ...sums, failure: shrink(next, core) };
+    sums.frames += story.frames;
+    for (const { over } of story.answers.values()) if (over !== undefined) sums.answers++;
+    if (judgeStory(story) !== undefined) return { ...sums, failure: shrink(next, core) };
   }
   return sums;
 }

@@ -39,7 +39,8 @@ export interface Schedule {
 export type Command =
   /**
    * A user speaks, and is answered by a text of `pieces`, each of about `bytes`, one every `everyMs`; so many ms after
-   * the last the text ends, in one of four ways. A `silent` application finishes without having said anything.
+   * the last the text ends, in one of four ways. A `silent` application finishes without having said anything. A text
+   * that is finished after 0 ms is known at once: its stream is one frame.
    */
   | {
       readonly do: "say";
@@ -156,8 +157,17 @@ export const oddFrames = [
   "binary-noise",
 ] as const;
 
-/** A schedule lasts this long at least. */
+/** A schedule lasts this long at least: its last question is asked then. */
 export const leastMs = 15 * 60_000;
+
+/** So many messages of users at least, and the last question, are to be answered by streams. */
+const leastSays = 20;
+
+/** There are so many faults at least. */
+const leastFaults = 3;
+
+/** What is drawn begins within this time. The rest is for faults to end in, and for the client to come back. */
+const drawnMs = leastMs - 90_000;
 
 /** How many chats there are: four users and two groups. */
 export const chatCount = 6;
@@ -169,11 +179,11 @@ export const chatCount = 6;
 export function scheduleOf(seed: number): Schedule {
   const chance = new Chance(seed);
   const commands: Command[] = [];
-  for (let left = chance.between(21, 22); left > 0; left--) commands.push(drawSay(chance));
+  for (let left = leastSays; left > 0; left--) commands.push(drawSay(chance));
   for (let left = chance.between(0, 3); left > 0; left--)
     commands.push({ do: "push", at: instant(chance), chat: chatOf(chance) });
   if (chance.oneIn(6)) {
-    const bytes = chance.oneIn(24) ? chance.pick(largeFiles) : chance.pick(smallFiles);
+    const bytes = chance.oneIn(40) ? chance.pick(largeFiles) : chance.pick(smallFiles);
     commands.push({ do: "upload", at: instant(chance), chat: chatOf(chance), bytes });
   }
   if (chance.oneIn(6)) commands.push({ do: "restart", at: instant(chance) });
@@ -181,7 +191,7 @@ export function scheduleOf(seed: number): Schedule {
   if (chance.oneIn(10)) commands.push({ do: "stop", at: instant(chance), forMs: chance.between(1, 60) * 1_000 });
 
   const faults: Fault[] = [];
-  for (let left = chance.between(3, 6); left > 0; left--) {
+  for (let left = leastFaults + chance.pick(moreFaults); left > 0; left--) {
     // Half of the faults strike while something is going on.
     const at = chance.oneIn(2) ? chance.pick(commands).at + chance.between(0, 4_000) : instant(chance);
     faults.push(drawFault(chance, at));
@@ -203,11 +213,14 @@ export function scheduleOf(seed: number): Schedule {
   };
 }
 
+/** How many faults there are beyond the least. */
+const moreFaults = [0, 0, 1, 1, 2, 3];
+
 function drawSay(chance: Chance): Command {
   const at = instant(chance);
   const chat = chatOf(chance);
   const ending = chance.oneIn(10) ? chance.pick(["fail", "cancel", "silent"] as const) : "finish";
-  if (chance.oneIn(160)) {
+  if (chance.oneIn(250)) {
     // The long, the fast, the large: one of them costs as much as a schedule without.
     const rare = chance.next();
     if (rare < 0.25) return { do: "say", at, chat, pieces: 12, everyMs: 55_000, bytes: 60, ending };
@@ -215,18 +228,19 @@ function drawSay(chance: Chance): Command {
     return { do: "say", at, chat, pieces: chance.between(1, 3), everyMs: 1_000, bytes: chance.pick(longTexts), ending };
   }
   const pieces = chance.pick([1, 1, 1, 1, 1, 1, 1, 2, 3]);
-  const everyMs = chance.pick([50, 300, 700, 1_500, 4_000, 11_000]);
+  const everyMs = chance.pick(ending === "finish" ? [0, 0, ...paces] : paces);
   const aside = chance.oneIn(25) ? { aside: chance.pick(["sent", "withdrawn"] as const) } : {};
   return { do: "say", at, chat, pieces, everyMs, bytes: chance.between(8, 60), ending, ...aside };
 }
 
+const paces = [50, 300, 700, 1_500, 4_000, 11_000];
 const longTexts = [6_000, 10_000, 21_000];
 const smallFiles = [3, 5, 700, 4_096];
 /** Of two, three and six chunks: a chunk costs the simulator as much as a whole schedule. */
-const largeFiles = [524_288 + 5, 2 * 524_288 + 5, 1_363_148, 5 * 524_288 + 5];
+const largeFiles = [524_288 + 5, 524_288 + 5, 524_288 + 5, 2 * 524_288 + 5, 1_363_148, 5 * 524_288 + 5];
 
 function instant(chance: Chance): Millis {
-  return chance.between(1_000, leastMs - 30_000);
+  return chance.between(1_000, drawnMs);
 }
 
 function chatOf(chance: Chance): number {

@@ -83,9 +83,9 @@ export class Wire {
     this.#chance = chance;
     this.#log = log;
     this.#latencyMs = schedule.latencyMs;
-    // A response_url is for those who have no connection.
-    const switches = { ...schedule.gateway, responseUrl: false };
-    this.world = new World({ seed: schedule.seed, log: false, lint: false, bots: [bot], switches });
+    this.world = new World({ seed: schedule.seed, log: false, lint: false, bots: [bot] });
+    // A response_url is for those who have no connection, a WebSocket ping is answered by the socket.
+    this.world.switches = { ...this.world.switches, ...schedule.gateway, responseUrl: false, wsPingMs: 0 };
   }
 
   /** When the gateway has something to do. */
@@ -196,7 +196,8 @@ export class Wire {
     if (line.there !== "open") return;
     // The oracle parses each frame in any case; the gateway, which parses the same way, need not do it again.
     const parsed = json(frame);
-    if ((this.#armed.length > 0 || line.forgotten) && this.#atTheDoor(line, parsed)) return;
+    const guarded = this.#armed.length > 0 || this.#strayAtSubscribe || line.forgotten;
+    if (guarded && this.#atTheDoor(line, parsed)) return;
     this.#perform(
       this.world.handle(this.#agenda.now, {
         type: "received",
