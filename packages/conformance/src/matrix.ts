@@ -103,14 +103,14 @@ export const markdownMatrix = (reports: readonly Report[]): string => {
     `| --- | --- | ${reports.map(() => ":-: |").join(" ")} --- |`,
     ...rows.map(
       ({ id, level, results, requirement }) =>
-        `| ${id} | ${level} | ${results.map((result) => `${mark(result)} |`).join(" ")} ${cell(requirement)} |`,
+        `| ${id} | ${level} | ${results.map((result, at) => `${linkedMark(result, at)} |`).join(" ")} ${cell(requirement)} |`,
     ),
     "",
   ]);
-  const findings = reports.flatMap((report) => {
+  const findings = reports.flatMap((report, at) => {
     const found = report.results.filter(noteworthy);
     if (found.length === 0) return [];
-    return [`### ${report.client}`, "", ...found.flatMap((result) => findingOf(report, result)), ""];
+    return [`### ${report.client}`, "", ...found.flatMap((result) => findingOf(report, result, at)), ""];
   });
   return [
     "| | client | judged | kept | MUST failed | SHOULD failed | flaky | untested | not asked |",
@@ -131,11 +131,17 @@ export const markdownMatrix = (reports: readonly Report[]): string => {
 const failed = ({ results }: Report, of: string): number =>
   results.filter(({ verdict, level }) => verdict === "fail" && level === of).length;
 
-const findingOf = (report: Report, result: Result): string[] => {
+/** Where a finding stands on the page. */
+const anchorOf = ({ id }: Result, at: number): string => `${at + 1}-${id.toLowerCase()}`;
+
+const linkedMark = (result: Result | undefined, at: number): string =>
+  result !== undefined && noteworthy(result) ? `[${mark(result)}](#${anchorOf(result, at)})` : mark(result);
+
+const findingOf = (report: Report, result: Result, at: number): string[] => {
   const { id, level, verdict, message, evidence } = result;
   const replay = replayOf(report, result);
   return [
-    `* **${id}** (${level}, ${verdict}): ${cell(message.split("\n")[0]!.replace(/[;,]? it said last:$/, ""))}.`,
+    `* <a id="${anchorOf(result, at)}"></a>**${id}** (${level}, ${verdict}): ${cell(message.split("\n")[0]!.replace(/[;,]? it said last:$/, ""))}.`,
     ...(evidence.length === 0 && replay === undefined
       ? []
       : [

@@ -192,11 +192,11 @@ describe("a matrix of several reports", () => {
     expect(text).toContain("2  other");
   });
 
-  it("is Markdown with every check, and each finding with the command that shows it again", () => {
+  it("is Markdown with every check, and each finding, to which its mark leads, with the command that shows it again", () => {
     const text = markdownMatrix([one, other]);
     expect(text).toMatch(/^\| AUTH-1 \| MUST \| ✓ \| ✓ \|/m);
-    expect(text).toMatch(/^\| IN-5 \| MUST \| ✗ \| · \|/m);
-    expect(text).toContain("* **IN-5** (MUST, fail): a \\| b &lt;c>.");
+    expect(text).toMatch(/^\| IN-5 \| MUST \| \[✗\]\(#1-in-5\) \| · \|/m);
+    expect(text).toContain('* <a id="1-in-5"></a>**IN-5** (MUST, fail): a \\| b &lt;c>.');
     expect(text).toContain("--run topic/case -- my-bot --flag");
   });
 
