@@ -29,6 +29,8 @@ const turn = 3_000;
 const many = Number(process.env["BENCH_MESSAGES"] ?? 40_000);
 const few = Math.min(10_000, many / 4);
 const chats = 200;
+/** A million take their time. */
+const longestMs = 180_000 + many;
 /** POSTs of the loop at once: as many as the service's own limit for one webhook. */
 const inFlight = 64;
 
@@ -40,11 +42,11 @@ interface Turn {
 
 const main = async (): Promise<void> => {
   const folder = mkdtempSync(join(tmpdir(), "openws-bench-"));
-  const receiver = await start(import.meta.filename, "receiver");
+  const receiver = await start(import.meta.filename, "receiver", "", longestMs);
   const target = await next<string>(receiver, "url");
-  const load = await start(import.meta.filename, "load");
+  const load = await start(import.meta.filename, "load", "", longestMs);
   const gateway = await next<string>(load, "url");
-  const loop = await start(import.meta.filename, "loop", target);
+  const loop = await start(import.meta.filename, "loop", target, longestMs);
   const service = spawn(process.execPath, ["--expose-gc", "packages/connector/src/cli.ts", "serve", "--json"], {
     cwd: new URL("..", import.meta.url),
     stdio: ["ignore", "pipe", "inherit"],
