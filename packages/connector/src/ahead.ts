@@ -8,6 +8,7 @@
  * Invariants: what is held is at most `maxBytes`, over all messages; few files are under way at once; a file that could not
  * be had ahead, or is not there yet, is fetched when the handler asks, as if nothing had been tried.
  */
+import { FleetingMap } from "@openws/protocol";
 import { type DownloadOptions, type DownloadedStream, type Downloads, moreThan } from "./files.ts";
 import type { Runtime } from "./runtime.ts";
 
@@ -44,7 +45,7 @@ export class Ahead implements Downloads {
   readonly #downloads: Downloads;
   readonly #runtime: Runtime;
   readonly #maxBytes: number;
-  readonly #entries = new Map<string, Entry>();
+  readonly #entries = new FleetingMap<string, Entry>();
   #waiting: Entry[] = [];
   #fetching = 0;
   #heldBytes = 0;

@@ -113,11 +113,11 @@ export class Answers {
   readonly #stream: Pick<StreamOptions, "handoverMs" | "texts">;
   readonly #quota: BudgetOptions;
   /** By chat, in two generations: what was not used for a whole one is forgotten with it. */
-  #budgets = new Map<string, Budget>();
-  #olderBudgets = new Map<string, Budget>();
+  #budgets = new FleetingMap<string, Budget>();
+  #olderBudgets = new FleetingMap<string, Budget>();
   readonly #streams = new FleetingMap<RunningStream, true>();
   /** What waits for its chat's budget. */
-  readonly #waits = new Set<() => void>();
+  readonly #waits = new FleetingMap<() => void, true>();
   readonly #random: () => number;
 
   constructor(driver: Driver, runtime: Runtime, { quota = {}, ...stream }: AnswerOptions = {}) {
@@ -204,7 +204,7 @@ export class Answers {
     if (to === "ready") for (const stream of this.#streams.keys()) stream.take({ type: "ready" });
     else if (this.#driver.over) {
       for (const stream of this.#streams.keys()) stream.take({ type: "stopped" });
-      for (const wake of this.#waits) wake();
+      for (const wake of this.#waits.keys()) wake();
     }
   }
 
@@ -250,7 +250,7 @@ export class Answers {
     budget = this.#olderBudgets.get(id) ?? new Budget(this.#quota);
     if (this.#budgets.size >= rememberedChats) {
       this.#olderBudgets = this.#budgets;
-      this.#budgets = new Map();
+      this.#budgets = new FleetingMap();
     }
     this.#budgets.set(id, budget);
     return budget;
@@ -265,7 +265,7 @@ export class Answers {
         resolve();
       };
       const cancel = this.#runtime.wakeAt(at, wake);
-      this.#waits.add(wake);
+      this.#waits.set(wake, true);
     });
   }
 }

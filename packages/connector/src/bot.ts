@@ -184,8 +184,8 @@ class RunningBot implements Bot {
   readonly #handlers = new Map<string, Handler<never>>();
   readonly #events = new Events<BotEvent>();
   /** Msgids, in two generations: the older one is forgotten when the younger one is full. */
-  #seen = new Set<string>();
-  #seenBefore = new Set<string>();
+  #seen: Set<string> | undefined;
+  #seenBefore: Set<string> | undefined;
   readonly #secretSource: (() => string) | undefined;
   #secret: string;
   readonly #probeMs: Millis | undefined;
@@ -229,7 +229,7 @@ class RunningBot implements Bot {
     this.#secretSource = typeof secret === "string" ? undefined : secret;
     this.#secret = typeof secret === "string" ? secret : secret();
     // Newest first; of more than are remembered the oldest are forgotten anyway.
-    for (const msgid of [...(seen ?? [])].slice(0, rememberedMsgids).reverse()) this.#seen.add(msgid);
+    if (seen !== undefined) this.#seen = new Set([...seen].slice(0, rememberedMsgids).reverse());
     this.#probeMs = probeMs === undefined ? undefined : atLeastOne("probeMs", probeMs);
     this.#driver = new Driver(url, { botId, secret: this.#secret, ...connection }, runtime, {
       deliver: (push, text) => this.#deliver(push, text),
@@ -409,11 +409,12 @@ class RunningBot implements Bot {
   }
 
   #repeated(msgid: string): boolean {
-    const { size } = this.#seen;
-    if (this.#seenBefore.has(msgid) || this.#seen.add(msgid).size === size) return true;
+    const seen = (this.#seen ??= new Set());
+    const { size } = seen;
+    if (this.#seenBefore?.has(msgid) === true || seen.add(msgid).size === size) return true;
     if (size + 1 >= rememberedMsgids) {
-      this.#seenBefore = this.#seen;
-      this.#seen = new Set();
+      this.#seenBefore = seen;
+      this.#seen = undefined;
     }
     return false;
   }

@@ -138,7 +138,8 @@ function openBlob(blob: Blob, name: string): Promise<OpenFile> {
   const read = async (start: number, end: number): Promise<Buffer> => {
     let at = 0;
     try {
-      for await (const piece of blob.slice(start, end).stream()) {
+      const pieces: ReadableStream<Uint8Array<ArrayBuffer>> = blob.slice(start, end).stream();
+      for await (const piece of pieces) {
         scratch.set(piece, at);
         at += piece.length;
         // Without its bytes it weighs nothing. They are its own: a stream of bytes hands each piece over.

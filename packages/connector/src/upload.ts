@@ -2,7 +2,7 @@
  * Performs uploads: runs one `Upload` machine over the driver, reads each chunk when it is due, and closes the file.
  * Decides nothing about chunks, windows and sessions.
  */
-import { Upload, cmd, encode, encodeChunk, makeReqId, plainErrmsg, planUpload } from "@openws/protocol";
+import { FleetingMap, Upload, cmd, encode, encodeChunk, makeReqId, plainErrmsg, planUpload } from "@openws/protocol";
 import type { EncodedFrame, MediaKind, Millis, UploadEffect, UploadInput, UploadResult } from "@openws/protocol";
 import type { Driver } from "./driver.ts";
 import { FileError, type Media, type OpenFile, type FileSource, kindOf } from "./files.ts";
@@ -41,7 +41,7 @@ export class Uploads {
   readonly #runtime: Runtime;
   readonly #media: Media | undefined;
   readonly #ackMs: Millis | undefined;
-  readonly #running = new Set<RunningUpload>();
+  readonly #running = new FleetingMap<RunningUpload, true>();
 
   constructor(driver: Driver, runtime: Runtime, media: Media | undefined, ackMs: Millis | undefined) {
     this.#driver = driver;
@@ -69,7 +69,7 @@ export class Uploads {
       const options = { plan, md5: file.md5, maxWindow };
       const machine = new Upload(this.#ackMs === undefined ? options : { ...options, ackMs: this.#ackMs });
       const running = new RunningUpload(machine, file, this.#driver, this.#runtime, onProgress);
-      this.#running.add(running);
+      this.#running.set(running, true);
       const cancel = (): void => running.take({ type: "cancel" });
       signal?.addEventListener("abort", cancel, { once: true });
       running.take({ type: "start" });
@@ -93,8 +93,8 @@ export class Uploads {
 
   /** The connection moved. */
   lineMoved(ready: boolean): void {
-    if (ready) for (const upload of this.#running) upload.take({ type: "ready" });
-    else if (this.#driver.over) for (const upload of this.#running) upload.take({ type: "stopped" });
+    if (ready) for (const upload of this.#running.keys()) upload.take({ type: "ready" });
+    else if (this.#driver.over) for (const upload of this.#running.keys()) upload.take({ type: "stopped" });
   }
 }
 
