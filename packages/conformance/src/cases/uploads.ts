@@ -1,6 +1,6 @@
 /** Uploads, of bots that keep the echo contract: what is stated, what is sent, and what is made of a failure. */
 import { createHash } from "node:crypto";
-import type { Case } from "../check.ts";
+import type { Case, Surroundings } from "../check.ts";
 import type { Stage } from "../stage.ts";
 import { objectAt, stringAt, type Frame } from "../wire.ts";
 
@@ -221,12 +221,20 @@ const mostSends = (chunks: readonly Frame[]): number => {
   return Math.max(0, ...sends.values());
 };
 
+/**
+ * How many chunks a client has in flight is seen where acks take longer than chunks: on a busy machine ten of these need 200 ms.
+ * More would come near the 500 ms after which a client of the scaled lane may take an ack for lost.
+ */
+const acksOutlastChunks = (): Surroundings => ({
+  faults: ["ack-delay:ms=300,cmd=aibot_upload_media_chunk,times=100000"],
+});
+
 const fewAtOnce: Case = {
   name: "uploads/begin-with-four-chunks-at-most",
   title: "The bot is asked for a file of ten chunks, whose acks take their time.",
   checks: ["UPLOAD-11"],
   contract: true,
-  gateway: () => ({ faults: ["ack-delay:ms=100,cmd=aibot_upload_media_chunk,times=100000"] }),
+  gateway: acksOutlastChunks,
   play: async (stage) => {
     await stage.conversing();
     const { chunks } = await uploadOf(stage, 10 * maxChunkBytes);
@@ -308,8 +316,7 @@ const overloaded: Case = {
   title: 'Two chunks are refused with "system error" (-1); of another file all are.',
   checks: ["UPLOAD-6"],
   contract: true,
-  // How many the client has in flight is seen where an ack takes longer than a chunk.
-  gateway: () => ({ faults: ["ack-delay:ms=100,cmd=aibot_upload_media_chunk,times=100000"] }),
+  gateway: acksOutlastChunks,
   play: async (stage) => {
     await stage.conversing();
     await stage.gateway.addFault("errcode:errcode=-1,cmd=aibot_upload_media_chunk,nth=3,times=2");
