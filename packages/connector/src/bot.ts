@@ -409,8 +409,9 @@ class RunningBot implements Bot {
   }
 
   #repeated(msgid: string): boolean {
-    const seen = (this.#seen ??= new Set());
+    const seen = this.#seen ?? new Set();
     const { size } = seen;
+    this.#seen = seen;
     if (this.#seenBefore?.has(msgid) === true || seen.add(msgid).size === size) return true;
     if (size + 1 >= rememberedMsgids) {
       this.#seenBefore = seen;
