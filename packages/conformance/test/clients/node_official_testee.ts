@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { generateReqId, WSClient, type WsFrame } from "@wecom/aibot-node-sdk";
 import {
+  abilities,
   speak,
   type Answer,
   type Card,
@@ -209,22 +210,8 @@ const clicked = (event: Json): { eventKey?: string; taskId?: string; selected?: 
 
 speak({
   client: "@wecom/aibot-node-sdk 1.0.7",
-  can: [
-    "stream",
-    "card",
-    "file",
-    "feedback",
-    "push",
-    "upload",
-    "download",
-    "events",
-    "welcome",
-    "update",
-    "items",
-    "quote",
-    "outcomes",
-    "state",
-  ],
+  // It hands over what a handler throws to nobody, and knows neither conversations nor its own size.
+  can: abilities.filter((ability) => !["throw", "conversation", "census"].includes(ability)),
   scaled: true,
   start,
 });
