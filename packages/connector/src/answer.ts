@@ -96,6 +96,15 @@ export interface Bubble {
 export interface AnswerOptions extends Pick<StreamOptions, "handoverMs" | "texts"> {
   /** What a chat may be sent; false for as much as there is. */
   readonly quota?: BudgetOptions | false;
+  /** What chats were sent before this process began, oldest first. */
+  readonly spent?: Iterable<Spent> | undefined;
+}
+
+/** A message that used up some of its chat's allowance. */
+export interface Spent {
+  /** The userid, or the group's chatid. */
+  readonly chat: string;
+  readonly agoMs: Millis;
 }
 
 /** Chats whose allowance is remembered at least; with twice as many the ones that were silent longest are forgotten. */
@@ -120,12 +129,18 @@ export class Answers {
   readonly #waits = new FleetingMap<() => void, true>();
   readonly #random: () => number;
 
-  constructor(driver: Driver, runtime: Runtime, { quota = {}, ...stream }: AnswerOptions = {}) {
+  constructor(driver: Driver, runtime: Runtime, { quota = {}, spent = [], ...stream }: AnswerOptions = {}) {
     this.#driver = driver;
     this.#runtime = runtime;
     this.#stream = stream;
     this.#quota = quota === false ? unlimited : quota;
     this.#random = () => runtime.random();
+    const now = runtime.now();
+    for (const { chat, agoMs } of spent) {
+      const at = now - agoMs;
+      const fresh = (): Budget => Budget.restore({ now: at, minuteAt: at, hourAt: at, pausedUntil: at }, this.#quota);
+      this.#budget({ id: chat }, fresh).handle(at, { type: "ask", for: "push" });
+    }
   }
 
   /** The bubble under the message with this req_id. Nothing is sent before the first visible text. */
@@ -244,10 +259,10 @@ export class Answers {
     return encode(frame as Parameters<typeof encode>[0]);
   }
 
-  #budget({ id }: Chat): Budget {
+  #budget({ id }: Pick<Chat, "id">, fresh = (): Budget => new Budget(this.#quota)): Budget {
     let budget = this.#budgets.get(id);
     if (budget !== undefined) return budget;
-    budget = this.#olderBudgets.get(id) ?? new Budget(this.#quota);
+    budget = this.#olderBudgets.get(id) ?? fresh();
     if (this.#budgets.size >= rememberedChats) {
       this.#olderBudgets = this.#budgets;
       this.#budgets = new FleetingMap();

@@ -15,7 +15,14 @@ import type {
   Push,
 } from "@openws/protocol";
 import { Ahead, type Waiting } from "./ahead.ts";
-import { type AnswerEnd, type Answered, Answers, type HeldBubble, type HeldBubbleOptions } from "./answer.ts";
+import {
+  type AnswerEnd,
+  type Answered,
+  Answers,
+  type HeldBubble,
+  type HeldBubbleOptions,
+  type Spent,
+} from "./answer.ts";
 import { type Sentence, sentenceOf } from "./causes.ts";
 import { defaultUrl } from "./config.ts";
 import { Driver } from "./driver.ts";
@@ -73,6 +80,11 @@ export interface BotOptions extends Omit<ConnectionOptions, "random" | "botId" |
   readonly probeMs?: Millis | undefined;
   /** Msgids that were handled before this process began, newest first: what comes under one of them is a duplicate. */
   readonly seen?: Iterable<string> | undefined;
+  /**
+   * What chats were sent in the last hour before this process began, oldest first: `chat` is the userid or the group's
+   * chatid. Their allowance (`quota`) goes on from there.
+   */
+  readonly spent?: Iterable<Spent> | undefined;
   /** Disk and network for files; without it there are none. */
   readonly media?: Media | undefined;
   /**
@@ -211,6 +223,7 @@ class RunningBot implements Bot {
       probeMs,
       quota,
       seen,
+      spent,
       maxAheadBytes = usualMaxBytes,
       ...connection
     } = rest;
@@ -240,6 +253,7 @@ class RunningBot implements Bot {
       texts,
       ...(handoverMs === undefined ? {} : { handoverMs }),
       ...(quota === undefined ? {} : { quota }),
+      spent,
     });
     this.#ahead = media && new Ahead(media, runtime, maxAheadBytes);
     this.#uploads = new Uploads(this.#driver, runtime, media, connection.ackMs);

@@ -4,7 +4,7 @@
 export type { Bot, BotEvent, BotOptions, BotState, Target } from "./bot.ts";
 export type { BotTexts, Handler, HandlingEvent, Origin } from "./handling.ts";
 export { rememberedMsgids } from "./bot.ts";
-export type { AnswerEnd, AnswerRoute, Answered, BubbleState, HeldBubble, HeldBubbleOptions } from "./answer.ts";
+export type { AnswerEnd, AnswerRoute, Answered, BubbleState, HeldBubble, HeldBubbleOptions, Spent } from "./answer.ts";
 export type { Sentence } from "./causes.ts";
 export { defaultUrl } from "./config.ts";
 export { FileError } from "./files.ts";

@@ -13,11 +13,12 @@
  * or says why there is none.
  */
 import { UsageError } from "@openws/protocol";
+import type { Spent } from "../answer.ts";
 import { type Bot, type BotEvent, type BotState, rememberedMsgids } from "../bot.ts";
 import type { Clock } from "./clock.ts";
 import type { Note, Source } from "./inbox.ts";
 import { UnknownIdError } from "./ledger.ts";
-import type { EpochMs, Store } from "./store.ts";
+import type { EpochMs, Seq, Store } from "./store.ts";
 import { type Cipher, type Sealer, botVault } from "./vault.ts";
 
 /** A bot as it is configured, or added. */
@@ -30,8 +31,10 @@ export interface BotConfig {
   readonly url?: string | undefined;
 }
 
-/** Makes the bot of a configuration; `seen` are the msgids that it must not take for new. */
-export type MakeBot = (config: BotConfig & { readonly seen: readonly string[] }) => Bot;
+/** Makes the bot of a configuration; `seen` are the msgids that it must not take for new, `spent` what chats were sent lately. */
+export type MakeBot = (
+  config: BotConfig & { readonly seen: readonly string[]; readonly spent: readonly Spent[] },
+) => Bot;
 
 /** A bot of the service. */
 export interface RunBot {
@@ -44,7 +47,7 @@ export interface RunBot {
 
 /** What bots work with. */
 export interface BotsParts {
-  readonly store: Pick<Store, "commit" | "document" | "documents" | "recentMsgids">;
+  readonly store: Pick<Store, "commit" | "document" | "documents" | "entries" | "recentMsgids">;
   readonly clock: Clock;
   readonly cipher: Cipher;
   readonly sealer: Sealer;
@@ -60,6 +63,13 @@ export interface BotsParts {
 const kickWarMs = 5 * 60_000;
 /** How long `rejoin` stays away after a kick. */
 const rejoinMs = 30_000;
+/** The longer of the two windows in which WeCom counts what a chat is sent. */
+const quotaWindowMs = 3_600_000;
+/** What may have been counted there. */
+const leftStates = ["sent", "acked", "unknown", "fallback"] as const;
+/** As far back as is looked: the newest 10,000 messages. */
+const spentPages = 10;
+const spentPageSize = 1_000;
 /** Kicks that are remembered of a bot. */
 const keptKicks = 10;
 
@@ -179,7 +189,7 @@ export class Bots {
     const { store, cipher, make, heard } = this.#parts;
     const seen = await store.recentMsgids(config.id, rememberedMsgids);
     const kicked = (await store.document("counter", kicksKey(config.id)))?.value as { at: EpochMs[] } | undefined;
-    const bot = make({ ...config, seen });
+    const bot = make({ ...config, seen, spent: await this.#spent(config.id) });
     const secret = typeof config.secret === "string" ? config.secret : config.secret();
     const running: Running = {
       config,
@@ -198,6 +208,25 @@ export class Bots {
     });
     this.#running.set(config.id, running);
     return running;
+  }
+
+  /** What went out within the longest window of WeCom's limits, oldest first. */
+  async #spent(bot: string): Promise<Spent[]> {
+    const { store, clock } = this.#parts;
+    const now = clock.now();
+    const spent: Spent[] = [];
+    let before: Seq | undefined;
+    for (let page = 0; page < spentPages; page++) {
+      const filter = { bot, directions: ["out"], states: leftStates, before, order: "descending" } as const;
+      const entries = await store.entries({ ...filter, limit: spentPageSize });
+      for (const { chat, at, changedAt } of entries)
+        if (chat !== undefined && now - changedAt < quotaWindowMs && at <= now)
+          spent.push({ chat: chat.id, agoMs: Math.max(0, now - changedAt) });
+      const last = entries.at(-1);
+      if (last === undefined || entries.length < spentPageSize || now - last.changedAt >= quotaWindowMs) break;
+      before = last.seq;
+    }
+    return spent.toSorted((a, b) => b.agoMs - a.agoMs);
   }
 
   #begin(running: Running): void {

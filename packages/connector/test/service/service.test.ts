@@ -47,7 +47,7 @@ async function begin(
     clock,
     cipher: nodeCipher,
     storeKey: new Uint8Array(32).fill(7),
-    makeBot: ({ id, secret, seen, url }) => {
+    makeBot: ({ id, secret, seen, spent, url }) => {
       const runtime = new VirtualRuntime();
       // Every line is accepted, and every frame acked.
       runtime.onDial = (socket) => {
@@ -55,7 +55,7 @@ async function begin(
         queueMicrotask(() => socket.open());
       };
       runtimes.push({ id, runtime });
-      return createBot({ botId: id, secret, seen, runtime, url });
+      return createBot({ botId: id, secret, seen, spent, runtime, url });
     },
     bots: [config],
     post: async (request) => {
@@ -126,6 +126,26 @@ describe("a service", () => {
     const second = await begin(first.store, first.clock);
     await second.clock.advance(60_000);
     expect((await second.store.entryByMsgid("bot", "m1"))?.state).toBe("delivered");
+  });
+
+  it("goes on with what a chat may be sent where the process before it stood", async () => {
+    const first = await begin();
+    const push = (rig: Rig, nth: number) =>
+      rig.service.outbox.push("bot", { userid: "lily" }, { markdown: `push ${nth}` });
+    const pushed = (rig: Rig): number => rig.socket().of("aibot_send_msg").length;
+    for (let nth = 1; nth <= 9; nth++) await push(first, nth);
+    await first.clock.settle();
+    expect(pushed(first)).toBe(9);
+    await first.clock.advance(1_000);
+    const second = await begin(first.store, first.clock);
+    for (let nth = 10; nth <= 12; nth++) await push(second, nth);
+    await second.clock.settle();
+    // Ten at once and one each three seconds: one is left, and what a second has given back is not yet another.
+    expect(pushed(second)).toBe(1);
+    const other = await begin(second.store, manualClock(second.clock.now() + 3_700_000));
+    for (let nth = 13; nth <= 15; nth++) await push(other, nth);
+    await other.clock.settle();
+    expect(pushed(other)).toBeGreaterThanOrEqual(3);
   });
 
   it("says what happens to its bots, and what became of deliveries that were given up", async () => {
