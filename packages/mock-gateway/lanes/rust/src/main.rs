@@ -1,10 +1,13 @@
 //! The bot program of test/witnesses/scenarios.ts on wecom-aibot-rust-sdk.
-use std::{env, future::Future, sync::Arc};
+use std::{future::Future, sync::Arc};
 
 use serde_json::{json, Value};
 use sha2::{Digest, Sha256};
-use wecom_aibot_rust_sdk::types::{Logger, SdkError, WsFrame};
+use wecom_aibot_rust_sdk::types::{SdkError, WsFrame};
 use wecom_aibot_rust_sdk::{WSClient, WSClientOptions};
+
+mod sdk;
+use sdk::{body, variable, ToStderr};
 
 #[tokio::main]
 async fn main() {
@@ -104,29 +107,5 @@ where
                 let _ = client.reply_stream(&frame, "failure", &failed, true, None, None).await;
             }
         });
-    }
-}
-
-fn body(frame: &WsFrame) -> &Value {
-    frame.body.as_ref().unwrap_or(&Value::Null)
-}
-
-fn variable(name: &str) -> String {
-    env::var(name).unwrap_or_else(|_| panic!("{name} is not set"))
-}
-
-/// The client's own logger writes to stdout, which is for "kicked" alone.
-struct ToStderr;
-
-impl Logger for ToStderr {
-    fn debug(&self, _message: &str) {}
-    fn info(&self, message: &str) {
-        eprintln!("{message}");
-    }
-    fn warn(&self, message: &str) {
-        eprintln!("{message}");
-    }
-    fn error(&self, message: &str) {
-        eprintln!("{message}");
     }
 }

@@ -6,8 +6,12 @@ use std::{env, future::Future, sync::Arc};
 
 use serde_json::{json, Value};
 use tokio::signal::unix::{signal, SignalKind};
-use wecom_aibot_rust_sdk::types::{Logger, SdkError, WsFrame};
+use wecom_aibot_rust_sdk::types::{SdkError, WsFrame};
 use wecom_aibot_rust_sdk::{WSClient, WSClientOptions};
+
+#[path = "../../../../../mock-gateway/lanes/rust/src/sdk.rs"]
+mod sdk;
+use sdk::{body, variable, ToStderr};
 
 #[tokio::main]
 async fn main() {
@@ -111,36 +115,12 @@ where
     }
 }
 
-fn body(frame: &WsFrame) -> &Value {
-    frame.body.as_ref().unwrap_or(&Value::Null)
-}
-
 static IDS: AtomicU64 = AtomicU64::new(0);
 
 fn fresh(prefix: &str) -> String {
     format!("{prefix}-{}-{}", std::process::id(), IDS.fetch_add(1, Ordering::Relaxed))
 }
 
-fn variable(name: &str) -> String {
-    env::var(name).unwrap_or_else(|_| panic!("{name} is not set"))
-}
-
 fn duration(name: &str) -> Option<u64> {
     env::var(name).ok()?.parse().ok()
-}
-
-/// The client's own logger writes to stdout.
-struct ToStderr;
-
-impl Logger for ToStderr {
-    fn debug(&self, _message: &str) {}
-    fn info(&self, message: &str) {
-        eprintln!("{message}");
-    }
-    fn warn(&self, message: &str) {
-        eprintln!("{message}");
-    }
-    fn error(&self, message: &str) {
-        eprintln!("{message}");
-    }
 }
