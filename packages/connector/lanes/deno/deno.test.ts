@@ -12,5 +12,8 @@ import "../../test/service/store.test.ts";
 import "../../test/service/service.test.ts";
 import "../../test/service/delivery.test.ts";
 import "../../test/service/process.test.ts";
+import "../../test/service/receivers.test.ts";
+import "../../test/service/signature.test.ts";
+import "../../test/service/vault.test.ts";
 
 runsOn("deno");
