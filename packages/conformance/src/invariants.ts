@@ -205,9 +205,8 @@ export const invariants: readonly Invariant[] = [
     id: "kick-obeyed",
     holds: "after disconnected_event nothing is sent, the socket goes at once, and open requests settle",
     check({ sockets }) {
-      for (const { n, received, sent, endedAt } of sockets)
-        for (const { errcode, frame, at, place } of received) {
-          if (errcode !== undefined) continue;
+      for (const { n, callbacks, sent, endedAt } of sockets)
+        for (const { frame, at, place } of callbacks) {
           if (object(object(frame["body"])["event"])["eventtype"] !== "disconnected_event") continue;
           if (endedAt > at) return breach("kick-obeyed", at, `socket ${n} was kept after a kick`);
           const late = sent.find((other) => other.place > place);
@@ -225,11 +224,11 @@ export const invariants: readonly Invariant[] = [
     id: "notices-silence",
     holds: "50 s after the last good ping ack a socket is let go",
     check({ sockets, history }) {
-      for (const { n, readyAt, endedAt, received } of sockets) {
+      for (const { n, readyAt, endedAt, acks } of sockets) {
         if (readyAt === undefined) continue;
         let heardAt = readyAt;
-        for (const { lane, errcode, at } of received) {
-          if (errcode !== 0 || lane?.sent[0]?.cmd !== "ping") continue;
+        for (const { lane, errcode, at } of acks) {
+          if (errcode !== 0 || lane.sent[0]?.cmd !== "ping") continue;
           if (at - heardAt > noticedMs) break;
           heardAt = at;
         }
@@ -243,9 +242,9 @@ export const invariants: readonly Invariant[] = [
     id: "not-subscribed",
     holds: "846609 on any ack ends the socket, and nothing is sent on it afterwards",
     check({ sockets }) {
-      for (const { n, received, sent, endedAt } of sockets)
-        for (const { errcode, at, place, lane } of received) {
-          const owed = lane?.sent[0];
+      for (const { n, acks, sent, endedAt } of sockets)
+        for (const { errcode, at, place, lane } of acks) {
+          const [owed] = lane.sent;
           if (errcode !== 846609 || owed === undefined || owed.place > place) continue;
           if (endedAt > at) {
             // An ack that came too late for its frame belongs to nobody any more.
@@ -276,8 +275,7 @@ export const invariants: readonly Invariant[] = [
     holds: "each callback that arrives is handed on exactly once, whatever else is odd",
     check({ sockets, history, delivered: handed }) {
       let due = 0;
-      for (const { received } of sockets)
-        for (const { errcode, frame } of received) if (errcode === undefined && isCallback(frame)) due++;
+      for (const { callbacks } of sockets) for (const { frame } of callbacks) if (isCallback(frame)) due++;
       if (handed === due) return undefined;
       // One frame is only JSON after a repair; JSON.parse knows nothing of it.
       const repaired = history.happenings.filter(

@@ -30,21 +30,26 @@ export interface Sent {
   readonly request: Request | undefined;
 }
 
-/** A frame that the client got on a socket it had not let go. */
-export interface Received {
+/** A frame other than an ack that the client got on a socket it had not let go. */
+export interface Callback {
   readonly at: Millis;
   readonly place: number;
   readonly frame: Json;
-  /** Of an ack; a callback has none. */
-  readonly errcode: number | undefined;
-  /** Of an ack. */
-  readonly lane: Lane | undefined;
+}
+
+/** An ack that it got so. */
+export interface Ack {
+  readonly at: Millis;
+  readonly place: number;
+  readonly frame: Json;
+  readonly errcode: number;
+  readonly lane: Lane;
 }
 
 /** What one req_id saw on one socket, in order: what was sent, and the acks that came. */
 export interface Lane {
   readonly sent: Sent[];
-  readonly acks: Received[];
+  readonly acks: Ack[];
 }
 
 /** One socket, from its dial on. */
@@ -57,7 +62,8 @@ export interface Socket {
   /** The client was told, or let go itself; the end of the history otherwise. */
   endedAt: Millis;
   readonly sent: Sent[];
-  readonly received: Received[];
+  readonly callbacks: Callback[];
+  readonly acks: Ack[];
   /** By req_id. */
   readonly lanes: Map<string, Lane>;
 }
@@ -191,7 +197,8 @@ class Telling {
           readyAt: undefined,
           endedAt: Infinity,
           sent: [],
-          received: [],
+          callbacks: [],
+          acks: [],
           lanes: new Map(),
         };
         this.#sockets.set(n, this.#socket);
@@ -345,14 +352,14 @@ class Telling {
     const { at } = happening;
     const { cmd, errcode } = frame;
     if (cmd !== undefined || typeof errcode !== "number") {
-      socket.received.push({ at, place, frame, errcode: undefined, lane: undefined });
+      socket.callbacks.push({ at, place, frame });
       return;
     }
     const req_id = object(frame["headers"])["req_id"];
     const lane = laneOf(socket, typeof req_id === "string" ? req_id : "");
-    const received: Received = { at, place, frame, errcode, lane };
-    socket.received.push(received);
-    lane.acks.push(received);
+    const ack: Ack = { at, place, frame, errcode, lane };
+    socket.acks.push(ack);
+    lane.acks.push(ack);
   }
 
   #note(id: string, at: Millis, message: string): void {

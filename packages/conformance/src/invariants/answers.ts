@@ -83,12 +83,14 @@ export function endsSoon({ answers, chats, sockets, history }: Story): Breach | 
   for (const { n, chat, req_id, at: begunAt, said, over } of answers.values()) {
     if (said === undefined || said.at + 5_000 > history.endAt) continue;
     const frames = chats.get(chat) ?? [];
-    const minute = frames.filter(({ at }) => at > said.at - 120_000 && at <= said.at + 5_000);
-    // Alone, and nothing of it was refused or is unknown.
-    const alone = minute.every(
-      ({ req_id: other, request }) => other === req_id && request?.settled?.outcome.type === "acked",
+    // Something else went to the chat, or some of it was refused or is unknown.
+    const disturbed = frames.some(
+      ({ at, req_id: other, request }) =>
+        at > said.at - 120_000 &&
+        at <= said.at + 5_000 &&
+        (other !== req_id || request?.settled?.outcome.type !== "acked"),
     );
-    if (!alone) continue;
+    if (disturbed) continue;
     const socket = sockets.findLast(({ dialedAt }) => dialedAt <= said.at);
     if (socket?.readyAt === undefined || socket.readyAt > begunAt || socket.endedAt < said.at + 5_000) continue;
     const mine = frames.filter(({ req_id: other }) => other === req_id);
@@ -142,6 +144,7 @@ export function readByUsers({
   pushed,
   repeatedAcks: repeated,
 }: Story): Breach | undefined {
+  const open = history.shown.filter(({ finished }) => !finished);
   const seen = new Map<string, { times: number; chat: string }>();
   for (const { content, chat } of history.shown)
     for (const mark of content.match(marks) ?? []) {
@@ -164,12 +167,12 @@ export function readByUsers({
         return breach("read-by-users", over.at, `${mark} is seen ${found.times} times`);
     }
     if (over.state !== "delivered" || over.route !== "stream" || repeated.has(req_id)) continue;
-    const open = history.shown.find((item) => item.req_id === req_id && !item.finished);
-    if (open)
+    const bubble = open.find((item) => item.req_id === req_id);
+    if (bubble)
       return breach(
         "read-by-users",
         over.at,
-        `answer ${n} is delivered, and its bubble ${String(open.streamId)} is open`,
+        `answer ${n} is delivered, and its bubble ${String(bubble.streamId)} is open`,
       );
   }
   return pushesRead(pushed, seen, requests);

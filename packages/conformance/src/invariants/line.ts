@@ -4,7 +4,7 @@
  */
 import type { Millis } from "../history.ts";
 import { breach } from "../story.ts";
-import type { Breach, Received, Sent, Story } from "../story.ts";
+import type { Ack, Breach, Sent, Story } from "../story.ts";
 
 const ackMs = 10_000;
 const stableMs = 60_000;
@@ -105,7 +105,7 @@ export function lateAcks({ sockets }: Story): Breach | undefined {
   return undefined;
 }
 
-function lateAck(sent: readonly Sent[], acks: readonly Received[]): Breach | undefined {
+function lateAck(sent: readonly Sent[], acks: readonly Ack[]): Breach | undefined {
   let nth = 0;
   for (const { request, req_id, cmd } of sent) {
     if (request === undefined) continue;

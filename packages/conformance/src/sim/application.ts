@@ -166,10 +166,7 @@ export class Application {
     const answer: Answer = { n, req_id, chat, options, budget, stream, ended: false };
     this.#answers.set(n, answer);
     if (command.aside) this.#remark(req_id, n, budget, command.aside);
-    if (command.everyMs === 0 && command.ending === "finish") {
-      const pieces = Array.from({ length: command.pieces }, (_, piece) => pieceOf(n, piece, command.bytes));
-      return this.#end(answer, "finish", command.pieces, pieces.join(""));
-    }
+    if (command.everyMs === 0 && command.ending === "finish") return this.#sayAtOnce(answer, command);
     this.speaksUntil = Math.max(this.speaksUntil, now + command.pieces * command.everyMs);
     this.#speak(n, command, 0);
   }
@@ -195,6 +192,13 @@ export class Application {
     if (piece === said) return this.#end(answer, command.ending, said);
     this.#step(answer, { type: "append", text: pieceOf(n, piece, command.bytes) });
     this.#agenda.at(this.#agenda.now + command.everyMs, () => this.#speak(n, command, piece + 1));
+  }
+
+  /** Says all there is to say with the end. */
+  #sayAtOnce(answer: Answer, { pieces, bytes }: Extract<Command, { do: "say" }>): void {
+    let text = "";
+    for (let piece = 0; piece < pieces; piece++) text += pieceOf(answer.n, piece, bytes);
+    this.#end(answer, "finish", pieces, text);
   }
 
   /** Ends the text, with these last words if there are any. */

@@ -49,8 +49,8 @@ interface Line {
 
 type Armed = Extract<Fault, { times: number }> & { left: number };
 
-/** The bot of every run. */
-export const bot = { id: "aib-simulated", secret: "s3cret-of-the-simulation" };
+/** The bot of every run. Its secret is looked for in all that is sent, and begins with what is seen nowhere else. */
+export const bot = { id: "aib-simulated", secret: "~s3cret-of-the-simulation" };
 
 /** How long a held ack waits for one to overtake it. */
 const swapMs = 3_000;
