@@ -101,7 +101,7 @@ class Bot:
         """Answers with a body of another kind: a card, a file, markdown. By a push where the req_id is spent."""
         await self.connection.ready()
         try:
-            await self._deliver(asked.chat, RESPOND, asked.req_id, body)
+            await self.deliver(asked.chat, RESPOND, asked.req_id, body)
         except Failed as failed:
             if failed.errcode not in BARRED:
                 raise
@@ -112,7 +112,7 @@ class Bot:
         if self.connection.line is None:
             raise Failed("not-sent", reason=self.connection.state)
         addressed = {"chatid": chat.id, "chat_type": 1 if chat.kind == "single" else 2, **body}
-        await self._deliver(chat, PUSH, fresh("push"), addressed)
+        await self.deliver(chat, PUSH, fresh("push"), addressed)
 
     async def push_text(self, chat, text):
         """Pushes a text as markdown (PUSH-5), in as many messages as it takes."""
@@ -135,7 +135,7 @@ class Bot:
             raise Failed("not-sent", reason="it is too late")
         await self.connection.request(cmd, asked.req_id, body)
 
-    async def _deliver(self, chat, cmd, req_id, body):
+    async def deliver(self, chat, cmd, req_id, body):
         """Sends one frame that must arrive: again after each refusal that is of the moment, and after no other."""
         allowance = self.allowance(chat)
         waits = list(BUSY_WAITS)
@@ -231,7 +231,7 @@ class Bubble:
         self.asked = asked
         self.id = fresh("stream")
         # Thumbs appear under no other name (STREAM-8b).
-        self.feedback_id = feedback_id and f"trace_{feedback_id.removeprefix('trace_')}".encode()[:256].decode(errors="ignore")
+        self.feedback_id = trace_of(feedback_id) if feedback_id else None
         self.text = ""
         self.failed = False
         # How much of the text stands in a message that is finished.
@@ -349,13 +349,13 @@ class Bubble:
         while True:
             line = await self.bot.connection.ready()
             try:
-                return await self._deliver(self._frame(visible, finish=True))
+                return await self.deliver(self._frame(visible, finish=True))
             except Failed as failed:
                 if failed.errcode in BARRED:
                     self.barred = True
                     return None
                 if failed.errcode in NEEDS_MARKDOWN:
-                    return await self._deliver({"msgtype": "markdown", "markdown": {"content": visible}})
+                    return await self.deliver({"msgtype": "markdown", "markdown": {"content": visible}})
                 if failed.outcome == "timed-out":
                     self.bot.later(self._doubt(line, visible))
                 if failed.outcome not in ("connection-lost", "not-sent"):
@@ -386,8 +386,13 @@ class Bubble:
     def _request(self, body):
         return self.bot.connection.request(RESPOND, self.asked.req_id, body)
 
-    def _deliver(self, body):
-        return self.bot._deliver(self.asked.chat, RESPOND, self.asked.req_id, body)
+    def deliver(self, body):
+        return self.bot.deliver(self.asked.chat, RESPOND, self.asked.req_id, body)
+
+
+def trace_of(feedback_id):
+    """The name under which thumbs are shown, within 256 bytes (STREAM-8a)."""
+    return f"trace_{feedback_id.removeprefix('trace_')}".encode()[:256].decode(errors="ignore")
 
 
 def sayable(text):

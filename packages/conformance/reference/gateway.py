@@ -1,7 +1,7 @@
 """The connection of one bot: it dials, subscribes, pings, notices what is dead, and matches acks to what was sent.
 
-Written from spec/ alone; names in parentheses, such as (AUTH-1), are entries of spec/requirements.yaml. What is said over the
-connection, and to whom, is for others to know.
+Written from spec/ alone; names in parentheses, such as (AUTH-1), are entries of spec/requirements.yaml. What is said over
+the connection, and to whom, is for others to know.
 """
 
 import asyncio
@@ -57,7 +57,7 @@ def text_at(value, *path):
 
 
 class Durations:
-    """All durations in seconds. They follow from the three that a lane scales, and `second` is what is left of one of production."""
+    """In seconds. All follow from the three that a lane scales; `second` is what a second of production is there."""
 
     def __init__(self, heartbeat_ms=30_000, ack_ms=10_000, backoff_base_ms=1_000):
         self.heartbeat = heartbeat_ms / 1000

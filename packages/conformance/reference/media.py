@@ -134,7 +134,7 @@ def shortened(filename):
 
 
 async def download(url, aeskey, folder, patience):
-    """Fetches and decrypts a file and stores it in the folder. Returns (sha256, filename, path); raises where it can't be had."""
+    """Fetches, decrypts and stores a file. Returns (sha256, filename, path); raises where it can't be had."""
     return await asyncio.to_thread(_download, url, aeskey, folder, patience)
 
 

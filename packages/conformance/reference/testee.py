@@ -177,7 +177,8 @@ class Testee:
     async def census(self, _op):
         gc.collect()
         # Blocks of Python's allocator are small, and there are many: only the order of their number is steady.
-        return done() | {"counts": {**self.bot.counts, "heapBytes": sys.getallocatedblocks() * 64, "turns": len(self.turns)}}
+        heap = sys.getallocatedblocks() * 64
+        return done() | {"counts": {**self.bot.counts, "heapBytes": heap, "turns": len(self.turns)}}
 
     async def _file_body(self, file):
         kind = file["type"]

@@ -7,7 +7,7 @@
  *
  * Knows neither processes nor checks; time is read off the monotonic clock alone.
  */
-import type { Said } from "./testee-line.ts";
+import type { Said } from "./testees/line.ts";
 import type { Ability, Answer, EventReport, Given, Hello, MessageReport, Op, ReplyOp, Reported } from "./testee.ts";
 
 /** A report, and when it came, on the monotonic clock. */

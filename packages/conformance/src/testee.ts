@@ -1,7 +1,7 @@
 /**
  * The testee protocol as types: what the suite asks of a client's testee, and what it is told. TESTEE.md is the document.
  *
- * Decides what a line may hold; reading one is `testee-line.ts`. Knows neither processes nor checks, and imports nothing: a
+ * Decides what a line may hold; reading one is `testees/line.ts`. Knows neither processes nor checks, and imports nothing: a
  * testee that names its abilities starts once for each case. A testee in TypeScript implements `Testee`, and is judged
  * in-process or, behind `speak`, as a program.
  */

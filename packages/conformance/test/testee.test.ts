@@ -11,7 +11,7 @@ import { judgeClient, runConformance } from "../src/main.ts";
 import { Prompter } from "../src/prompter.ts";
 import { exitCode } from "../src/report.ts";
 import { playOnce, run, type Played } from "../src/runner.ts";
-import { readLine } from "../src/testee-line.ts";
+import { readLine } from "../src/testees/line.ts";
 import type { Op, Testee } from "../src/testee.ts";
 import { probe, SpokenTestee } from "../src/testees/spoken.ts";
 

@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Prompter } from "../prompter.ts";
 import type { Client } from "../stage.ts";
-import { readLine } from "../testee-line.ts";
+import { readLine } from "./line.ts";
 import { environmentOf, type Given, type Hello } from "../testee.ts";
 import { Process, type ClientCommand, type End } from "./process.ts";
 

@@ -4,7 +4,7 @@
  * Decides what is of the protocol, what is meant for it and wrong, and what is a log line. Does not know what was asked.
  */
 import { z } from "zod";
-import { abilities, fileTypes, outcomes, states, type Answer, type Hello, type Reported } from "./testee.ts";
+import { abilities, fileTypes, outcomes, states, type Answer, type Hello, type Reported } from "../testee.ts";
 
 /** What one line of a testee is. */
 export type Said =
