@@ -6,7 +6,7 @@ import { readFileSync } from "node:fs";
 import { BlockList, isIP } from "node:net";
 import { getConnInfo } from "@hono/node-server/conninfo";
 import { UsageError } from "@openws/protocol";
-import { createBot } from "./index.ts";
+import { type BotOptions, createBot } from "./index.ts";
 import { type LineConfig, announce, logger, onSignal, startServer } from "./main.process.ts";
 import { nodeMedia } from "./media.ts";
 import { bunRuntime } from "./runtime.bun.ts";
@@ -29,6 +29,8 @@ export interface Hooks {
   readonly probe?: (point: Point) => void;
   readonly delivery?: ServiceOptions["delivery"];
   readonly store?: (store: Store) => Store;
+  /** What a chat may be sent; for gateways that do not count. */
+  readonly quota?: BotOptions["quota"];
 }
 
 /**
@@ -81,6 +83,7 @@ export async function serve(
       createBot({
         botId: id,
         runtime,
+        quota: hooks.quota,
         handoverMs: line.handoverMs,
         probeMs: line.probeMs,
         ...line.connection,
@@ -149,7 +152,9 @@ export async function serve(
   announce(line, log, url, apiKey);
   service.start();
   if (service.bots().length === 0)
-    log.warn("there is no bot yet: set WECOM_BOT_ID and WECOM_BOT_SECRET and start again, or add one with POST /v1/bots");
+    log.warn(
+      "there is no bot yet: set WECOM_BOT_ID and WECOM_BOT_SECRET and start again, or add one with POST /v1/bots",
+    );
 }
 
 /** Who may ask: all, or the addresses of these networks. Throws `UsageError` for what is none. */
