@@ -86,7 +86,7 @@ export class Ahead implements Downloads {
       if (entry.bytes > (options.maxBytes ?? Infinity)) throw moreThan(options.maxBytes!);
       return { ...entry.file, stream: copied(entry.chunks) };
     }
-    // Not there yet means that the message came a moment ago: its link is good, and the caller's limits count.
+    // Fetching takes a minute at most, so what is under way still has a good link: the caller's own limits count from here.
     if (entry !== undefined) this.#forget(entry);
     return this.#downloads.download(url, aeskey, options);
   }

@@ -255,6 +255,7 @@ class RunningBot implements Bot {
       ...(quota === undefined ? {} : { quota }),
       spent,
     });
+    if (!(maxAheadBytes >= 0)) throw new UsageError("maxAheadBytes must be a number from 0", { path: "maxAheadBytes" });
     this.#ahead = media && new Ahead(media, runtime, maxAheadBytes);
     this.#uploads = new Uploads(this.#driver, runtime, media, connection.ackMs);
     this.#handling = new Handling({

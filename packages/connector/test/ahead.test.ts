@@ -151,6 +151,11 @@ test("with nothing to hold them in no files are fetched ahead", async () => {
   expect(files.asked).toEqual([]);
 });
 
+test("a bound that is none is refused", async () => {
+  for (const maxAheadBytes of [-1, Number.NaN])
+    await expect(busy(undefined, { maxAheadBytes })).rejects.toThrow("maxAheadBytes must be a number from 0");
+});
+
 test("a limit of the handler's own counts for what was fetched before it asked, and so does its signal", async () => {
   const { runtime, socket, bot, free } = await busy();
   const went: unknown[] = [];
