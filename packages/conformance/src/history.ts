@@ -135,20 +135,14 @@ export function json(frame: Frame): Json {
  * make of a text that is one of them from its first character to its last.
  */
 function common(text: string): Json | undefined {
-  if (text.startsWith(ack.before) && text.endsWith(ack.after)) {
-    const req_id = text.slice(ack.before.length, -ack.after.length);
-    return plain.test(req_id) ? { headers: { req_id }, errcode: 0, errmsg: "ok" } : undefined;
-  }
-  if (text.startsWith(ping.before) && text.endsWith(ping.after)) {
-    const req_id = text.slice(ping.before.length, -ping.after.length);
-    return plain.test(req_id) ? { cmd: "ping", headers: { req_id } } : undefined;
-  }
-  return undefined;
+  const acked = ack.exec(text)?.[1];
+  if (acked !== undefined) return { headers: { req_id: acked }, errcode: 0, errmsg: "ok" };
+  const pinged = ping.exec(text)?.[1];
+  return pinged === undefined ? undefined : { cmd: "ping", headers: { req_id: pinged } };
 }
 
-const ack = { before: '{"headers":{"req_id":"', after: '"},"errcode":0,"errmsg":"ok"}' };
-const ping = { before: '{"cmd":"ping","headers":{"req_id":"', after: '"}}' };
-const plain = /^[\w-]+$/;
+const ack = /^\{"headers":\{"req_id":"([\w-]+)"\},"errcode":0,"errmsg":"ok"\}$/;
+const ping = /^\{"cmd":"ping","headers":\{"req_id":"([\w-]+)"\}\}$/;
 
 function parse(text: string): Json {
   try {

@@ -626,13 +626,11 @@ type Json = Readonly<Record<string, unknown>>;
  * character to its last is read without a parser. Undefined for all others, which may be acks of success as well.
  */
 function readSuccess(text: string): GatewayFrame | undefined {
-  if (!text.startsWith(success.before) || !text.endsWith(success.after)) return undefined;
-  const req_id = text.slice(success.before.length, -success.after.length);
-  return unescaped.test(req_id) ? { kind: "ack", req_id, errcode: 0, errmsg: "ok", body: undefined } : undefined;
+  const req_id = success.exec(text)?.[1];
+  return req_id === undefined ? undefined : { kind: "ack", req_id, errcode: 0, errmsg: "ok", body: undefined };
 }
 
-const success = { before: '{"headers":{"req_id":"', after: '"},"errcode":0,"errmsg":"ok"}' };
-const unescaped = /^[\w-]+$/;
+const success = /^\{"headers":\{"req_id":"([\w-]+)"\},"errcode":0,"errmsg":"ok"\}$/;
 
 function parseTolerantly(text: string, notes: string[]): unknown {
   try {
