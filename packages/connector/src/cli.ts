@@ -6,7 +6,8 @@
  * Exit codes: 0 done or ended by a signal, 1 failed, 2 used wrongly.
  */
 import { readFileSync } from "node:fs";
-import { type Command, failureOf, name as program, readArgs } from "./cli/command.ts";
+import type { Sentence } from "./causes.ts";
+import { type Command, failureOf, languageOf, name as program, readArgs } from "./cli/command.ts";
 import { type Flags, type SettingName, misspelt, readConfig, settings } from "./config.ts";
 import { MistakeError } from "./mistake.ts";
 
@@ -21,7 +22,18 @@ const commands: Readonly<Partial<Record<string, Command>>> = {
   openapi: async (...call) => (await import("./cli/openapi.ts")).openapi(...call),
 };
 
-const usage = `${program}: holds a WeCom AI bot's line to the gateway and says so when it does not
+/** The settings are described once, in English, as their names are. */
+const options = `${Object.values(settings)
+  .map(
+    ({ flag, env, value, help }) =>
+      `  ${`--${flag} ${value}`.padEnd(26)} ${env.join(", ")}\n  ${"".padEnd(26)} ${help}`,
+  )
+  .join("\n")}
+  --json                     print {"ready":true,"url":…} as the first line on stdout; logs stay on stderr
+`;
+
+const usage: Sentence = {
+  en: `${program}: holds a WeCom AI bot's line to the gateway and says so when it does not
 
 Usage
   ${program} serve [options]           the service: bots' lines, their messages kept, webhooks, an API
@@ -41,14 +53,29 @@ The echo bot knows a few words that try a bot's abilities:
   !upload N   a file of N bytes                    !fail        a handler that throws
 
 Options of serve (flag > environment > default)
-${Object.values(settings)
-  .map(
-    ({ flag, env, value, help }) =>
-      `  ${`--${flag} ${value}`.padEnd(26)} ${env.join(", ")}\n  ${"".padEnd(26)} ${help}`,
-  )
-  .join("\n")}
-  --json                     print {"ready":true,"url":…} as the first line on stdout; logs stay on stderr
-`;
+${options}`,
+  zh: `${program}：维持企业微信智能机器人到网关的线路，断开时会如实说明
+
+用法
+  ${program} serve [选项]              服务：机器人的线路、留存的消息、网络钩子与 API
+  ${program} serve --echo [选项]       对每条文本回答 "echo: <文本>"，不留存任何内容
+  ${program} send TEXT --to user:ID    机器人主动发出的消息：文本、文件或卡片
+  ${program} doctor                    逐步检查到网关的路径，并说明受阻之处如何处理
+  ${program} explain CODE              错误码的含义、原因与处理办法
+  ${program} readyz                    正在运行的连接器是否就绪：退出码 0 或 1
+  ${program} listen --forward-to URL   把正在运行的连接器收到的消息交给本机的程序
+  ${program} openapi                   HTTP API 的描述
+  ${program} backup FILE               数据库的副本，使用中的数据库亦可
+  ${program} --help | --version        （命令加 --help 有更多说明）
+
+回声机器人认得几个用来试验机器人能力的词：
+  !stream N   分 N 帧增长的一个回答          !push TEXT   主动发出的消息
+  !card       按钮可用的卡片                 !slow MS     需要一段时间的回答
+  !upload N   N 字节的文件                   !fail        会抛出异常的处理函数
+
+serve 的选项（参数 > 环境变量 > 默认值）
+${options}`,
+};
 
 /** Everything but the process: arguments in, exit code out (undefined: a server is running). */
 async function main(argv: readonly string[]): Promise<number | undefined> {
@@ -56,7 +83,7 @@ async function main(argv: readonly string[]): Promise<number | undefined> {
   const run = commands[command ?? ""];
   if (run !== undefined) return run(rest, process.env);
   if (command === undefined || command === "help" || argv.includes("--help") || argv.includes("-h")) {
-    print(command === undefined ? process.stderr : process.stdout, usage);
+    print(command === undefined ? process.stderr : process.stdout, usage[languageOf(process.env)]);
     return command === undefined ? 2 : 0;
   }
   if (argv.includes("--version") || argv.includes("-V")) {

@@ -46,6 +46,19 @@ test.for(["send", "doctor", "explain", "readyz", "backup"])(
   },
 );
 
+test.for(["serve", "listen", "backup", "explain", "readyz"])(
+  "%s --help is in the locale's language, and names the same options in both",
+  limit,
+  async (name) => {
+    const [en, zh] = await Promise.all([english, chinese].map((locale) => run([name, "--help"], locale)));
+    expect([en!.code, zh!.code]).toEqual([0, 0]);
+    expect(en!.stdout).not.toMatch(/\p{Script=Han}/u);
+    expect(zh!.stdout).toMatch(/用法/);
+    const options = (text: string): string[] => text.match(/(?<=\s)--[a-z-]+/g) ?? [];
+    expect(options(zh!.stdout)).toEqual(options(en!.stdout));
+  },
+);
+
 describe("explain", () => {
   test("says what a code means, why it comes and what to do, in either language", limit, async () => {
     const [en, zh] = await Promise.all([

@@ -5,23 +5,33 @@
 import { existsSync, statSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";
 import { MistakeError } from "../mistake.ts";
+import type { Sentence } from "../causes.ts";
 import { type Command, FailedError, languageOf, print, readArgs } from "./command.ts";
 
-const help = `usage: openws-connector backup FILE [--database FILE]
+const help: Sentence = {
+  en: `usage: openws-connector backup FILE [--database FILE]
 
 Writes a copy of the database that a connector may have open meanwhile. Keep the file DATABASE.key apart from it: it opens
 the secrets of webhooks and of bots that were added through the API. To restore, stop the connector, remove DATABASE,
 DATABASE-wal and DATABASE-shm, copy the backup to DATABASE and start it again.
 Exit code 0 when the copy is complete, 1 when it could not be made, 2 for wrong use.
 
-  --database FILE   the database (OPENWS_DATABASE, or ./data/openws.db)`;
+  --database FILE   the database (OPENWS_DATABASE, or ./data/openws.db)`,
+  zh: `用法：openws-connector backup FILE [--database FILE]
+
+为连接器可能正在使用的数据库写一份副本。文件 DATABASE.key 请另行保管：它能解开网络钩子以及通过 API 添加的机器人的密钥。
+恢复时：停止连接器，删除 DATABASE、DATABASE-wal 与 DATABASE-shm，将副本复制为 DATABASE，再启动。
+退出码：0 副本完整，1 未能写成，2 用法有误。
+
+  --database FILE   数据库（OPENWS_DATABASE，或 ./data/openws.db）`,
+};
 
 /** Never waits: the copy is made by SQLite, in this process alone. */
 export const backup: Command = async (args, env) => {
   const options = { database: { type: "string" }, help: { type: "boolean", short: "h" } } as const;
   const { values, positionals } = readArgs({ args: [...args], options, allowPositionals: true });
   if (values.help === true) {
-    print(help);
+    print(help[languageOf(env)]);
     return 0;
   }
   const [target, more] = positionals;

@@ -4,12 +4,19 @@ import type { Sentence } from "../causes.ts";
 import { MistakeError } from "../mistake.ts";
 import { type Command, languageOf, print, readArgs } from "./command.ts";
 
-const help = `usage: openws-connector explain CODE [ERRMSG] [--json]
+const help: Sentence = {
+  en: `usage: openws-connector explain CODE [ERRMSG] [--json]
 
 What an errcode of the gateway means, why it comes and what to do, in Chinese where LANG is zh_*. The errmsg helps with
 the codes that changed their meaning.
 
-Exit code 0 for a code that is known, 1 for one that is in no list.`;
+Exit code 0 for a code that is known, 1 for one that is in no list.`,
+  zh: `用法：openws-connector explain CODE [ERRMSG] [--json]
+
+说明网关错误码的含义、原因与处理办法；LANG 为 zh_* 时用中文。对含义曾有变化的错误码，给出 errmsg 有助于判断。
+
+退出码：0 已知的错误码，1 任何列表中都没有的错误码。`,
+};
 
 const labels: Readonly<Record<"meaning" | "cause" | "advice", Sentence>> = {
   meaning: { en: "means", zh: "含义" },
@@ -23,7 +30,7 @@ export const explain: Command = async (args, env) => {
   const spelt = args.map((arg) => (/^-\d+$/.test(arg) ? `code:${arg}` : arg));
   const { values, positionals } = readArgs({ args: spelt, options, allowPositionals: true });
   if (values.help === true) {
-    print(help);
+    print(help[languageOf(env)]);
     return 0;
   }
   const [code = "", ...errmsg] = positionals;

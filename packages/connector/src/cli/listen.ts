@@ -12,10 +12,12 @@ import { nodePost } from "../service/post.node.ts";
 import { signatures } from "../service/signature.ts";
 import type { Entry } from "../service/store.ts";
 import { MistakeError } from "../mistake.ts";
-import { type Command, FailedError, print, readArgs, tell } from "./command.ts";
+import type { Sentence } from "../causes.ts";
+import { type Command, FailedError, print, readArgs, tell, languageOf } from "./command.ts";
 import { apiUrlOf } from "./readyz.ts";
 
-const help = `usage: openws-connector listen --forward-to URL [--api URL] [--key KEY] [--bot ID] [--after CURSOR]
+const help: Sentence = {
+  en: `usage: openws-connector listen --forward-to URL [--api URL] [--key KEY] [--bot ID] [--after CURSOR]
 
 Gives what a running connector receives to a program on this machine, as its webhook would: a line for each delivery.
 What the program answers in its response goes back as the bot's answer. It is a copy: other webhooks get theirs.
@@ -28,7 +30,22 @@ What the program answers in its response goes back as the bot's answer. It is a 
   --secret SECRET   signs the deliveries (OPENWS_WEBHOOK_SECRET; otherwise one is made and printed)
   --no-reply        forward only: what the program answers is shown and not sent
 
-Ends with Ctrl-C. A connection that breaks goes on where it was.`;
+Ends with Ctrl-C. A connection that breaks goes on where it was.`,
+  zh: `用法：openws-connector listen --forward-to URL [--api URL] [--key KEY] [--bot ID] [--after CURSOR]
+
+把正在运行的连接器收到的消息交给本机的程序，与其网络钩子的投递相同：每次投递输出一行。
+程序在响应中给出的回答会作为机器人的回答发出。这是一份副本：其他网络钩子照常收到自己的投递。
+
+  --forward-to URL  程序监听的地址，例如 http://127.0.0.1:9000/webhook
+  --api URL         连接器的地址；默认取 OPENWS_LISTEN，或 http://127.0.0.1:8910
+  --key KEY         其 API 密钥（OPENWS_API_KEY）；若不回答，只读密钥即可
+  --bot ID          只取这一个机器人
+  --after CURSOR    从该位置起；默认只取此后到来的消息
+  --secret SECRET   为投递签名（OPENWS_WEBHOOK_SECRET；未给出时自动生成并输出）
+  --no-reply        只转发：程序的回答只显示，不发出
+
+按 Ctrl-C 结束。连接中断后从断开处继续。`,
+};
 
 const retryMs = 2_000;
 /** A model may take its time to begin. */
@@ -47,7 +64,7 @@ export const listen: Command = async (args, env) => {
   } as const;
   const { values } = readArgs({ args: [...args], options });
   if (values.help === true) {
-    print(help);
+    print(help[languageOf(env)]);
     return 0;
   }
   const target = URL.parse(values["forward-to"] ?? "");

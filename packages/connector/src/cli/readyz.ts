@@ -3,13 +3,22 @@ import type { Sentence } from "../causes.ts";
 import { type Environment, address } from "../config.ts";
 import { type Command, FailedError, languageOf, print, readArgs } from "./command.ts";
 
-const help = `usage: openws-connector readyz [--api URL] [--bot ID] [--quiet]
+const help: Sentence = {
+  en: `usage: openws-connector readyz [--api URL] [--bot ID] [--quiet]
 
 Asks a connector that runs. Exit code 0 when it is ready, 1 when it is not or does not answer.
 
   --api URL   where its API is; by default where OPENWS_LISTEN says it listens, or http://127.0.0.1:8910
   --bot ID    only this bot
-  --quiet     print nothing`;
+  --quiet     print nothing`,
+  zh: `用法：openws-connector readyz [--api URL] [--bot ID] [--quiet]
+
+询问正在运行的连接器。退出码：0 已就绪，1 未就绪或没有应答。
+
+  --api URL   其 API 的地址；默认取 OPENWS_LISTEN，或 http://127.0.0.1:8910
+  --bot ID    只问这一个机器人
+  --quiet     不输出任何内容`,
+};
 
 const timeoutMs = 5_000;
 
@@ -35,7 +44,7 @@ export const readyz: Command = async (args, env) => {
   } as const;
   const { values } = readArgs({ args: [...args], options });
   if (values.help === true) {
-    print(help);
+    print(help[languageOf(env)]);
     return 0;
   }
   const base = values.api ?? apiUrlOf(env);
