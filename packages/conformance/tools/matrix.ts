@@ -8,6 +8,7 @@
  */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { compileOnce } from "../src/cli/process.ts";
 import { exitCode, judgeClient, type Report, type Subject } from "../src/index.ts";
 import { joined, markdownMatrix, readReport } from "../src/matrix.ts";
 
@@ -92,6 +93,7 @@ const judged = async ({ name, subject, program, skip }: Client): Promise<Report 
 };
 
 process.chdir(root);
+compileOnce();
 const reports: Report[] = [];
 const files = process.argv.slice(2);
 for (const file of files) reports.push(readReport(readFileSync(file, "utf8")));

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { judgeClient, UsageError, type Subject } from "../main.ts";
 import { badge, badgeSvg, exitCode, github, html, junit, pretty, readExcuses, type Report } from "../report.ts";
-import { endOnSignal, whole } from "./process.ts";
+import { compileOnce, endOnSignal, whole } from "./process.ts";
 
 /** Shown by `run --help`. */
 export const runHelp = `openws-conformance run: judges a client by what it does on the wire
@@ -96,6 +96,7 @@ export async function run(args: string[]): Promise<number> {
   const command = { file, args: rest };
   const subject: Subject = tier === "testee" ? { tier, command } : { tier, command, contract: values.contract };
   endOnSignal();
+  compileOnce();
   const began = performance.now();
   let done = 0;
   let all = 0;

@@ -13,7 +13,7 @@ import { environmentOf } from "../testee.ts";
 import { Process } from "../testees/process.ts";
 import { SpokenTestee } from "../testees/spoken.ts";
 import type { Defect } from "../defects.ts";
-import { endOnSignal, whole } from "./process.ts";
+import { compileOnce, endOnSignal, whole } from "./process.ts";
 
 /** Shown by `self-test --help`. */
 export const selfTestHelp = `openws-conformance self-test: is the suite right? It judges bots with one known defect each
@@ -60,6 +60,7 @@ export async function selfTestCommand(args: string[]): Promise<number> {
   }
   const options = { lane: lanes.scaled, seed: 1, atOnce: Math.max(1, whole("at-once", values["at-once"])) };
   endOnSignal();
+  compileOnce();
   let passed = 0;
   let failed = 0;
   const tell = (name: string, mistakes: readonly string[]): void => {

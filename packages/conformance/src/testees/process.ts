@@ -5,9 +5,6 @@
  * within bounds. What its lines mean, and what it is told, is for others to know.
  */
 import { spawn, type ChildProcess } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 
 /** How a client is started. */
 export interface ClientCommand {
@@ -41,18 +38,6 @@ const running = new Set<Process>();
 /** Kills whatever is left: to be called when the harness ends, however it ends. */
 export const killAll = (): void => {
   for (const process of running) process.kill();
-};
-
-/**
- * A client is started once for each case. One that runs on Node reads its code from here after the first time, which halves
- * what its start costs; others do not know the variable. The folder is this process's own, and ends with it.
- */
-let compileCache: string | undefined;
-const compiled = (): string => {
-  if (compileCache !== undefined) return compileCache;
-  const made = mkdtempSync(join(tmpdir(), "openws-compiled-"));
-  process.once("exit", () => rmSync(made, { recursive: true, force: true }));
-  return (compileCache = made);
 };
 
 /** A line beyond this is not waited for any longer, and the process is ended: it floods. */
@@ -89,7 +74,6 @@ export class Process {
     this.#child = spawn(command.file, [...command.args], {
       // A proxy that this machine needs for other things would also be dialled for 127.0.0.1.
       env: {
-        NODE_COMPILE_CACHE: compiled(),
         ...process.env,
         NO_PROXY: "127.0.0.1,localhost",
         no_proxy: "127.0.0.1,localhost",
