@@ -120,7 +120,7 @@ export class Session {
       };
       return { cmd: command, reqId: null, act, frame };
     }
-    if (reqId.length > maxReqIdBytes || Buffer.byteLength(reqId) > maxReqIdBytes)
+    if (reqId.length * 3 > maxReqIdBytes && Buffer.byteLength(reqId) > maxReqIdBytes)
       return { cmd: command, reqId, act: { type: "refuse", reqId, cmd: command, why: "frame.bad-req-id" }, frame };
 
     return { cmd: command, reqId, act: this.#act(command, reqId, fields(frame["body"]), rules), frame };
