@@ -10,8 +10,8 @@ export const LANES: Readonly<Record<string, string>> = {
   alerts: "the alert rules and the figures by Prometheus' own tool: needs a Debian to fetch it from",
   fidelity: "each behaviour of the mock taken away in a copy, its test run there: some 150 short runs",
   pack: "the packages as they would be published, installed by npm: needs the registry and half a minute",
-  deno: "the connector's sockets, files and handlers on Deno: needs 100 MB of Deno from the registry",
-  bun: "the connector's sockets, files and handlers on Bun: needs 100 MB of Bun from the registry",
+  deno: "the connector's sockets, files, handlers and service on Deno: needs 100 MB of Deno from the registry",
+  bun: "the connector's sockets, files, handlers and service on Bun: needs 100 MB of Bun from the registry",
   python:
     "Python bots against the mock, the reference client against the suite: needs Python 3, its index, three minutes",
   containers: "the image of the mock, frozen, cut off and ended: needs root, podman and a base image from Debian",
