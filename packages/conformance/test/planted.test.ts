@@ -7,7 +7,7 @@ const names = readdirSync(new URL("./planted/", import.meta.url))
   .filter((file) => file.endsWith(".patch"))
   .map((file) => file.slice(0, -".patch".length));
 
-/** So many schedules suffice; the rarest of these defects shows itself within 110. */
+/** So many schedules suffice; the rarest of these defects shows itself within 320. */
 const runs = 3_000;
 
 describe("the simulator finds each planted defect", () => {

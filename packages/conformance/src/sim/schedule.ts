@@ -220,7 +220,7 @@ function drawSay(chance: Chance): Command {
   const at = instant(chance);
   const chat = chatOf(chance);
   const ending = chance.oneIn(10) ? chance.pick(["fail", "cancel", "silent"] as const) : "finish";
-  if (chance.oneIn(300)) {
+  if (chance.oneIn(330)) {
     // The long, the fast, the large: one of them costs as much as a schedule without.
     const rare = chance.next();
     if (rare < 0.25) return { do: "say", at, chat, pieces: 12, everyMs: 55_000, bytes: 60, ending };
@@ -228,7 +228,7 @@ function drawSay(chance: Chance): Command {
     return { do: "say", at, chat, pieces: chance.between(1, 3), everyMs: 1_000, bytes: chance.pick(longTexts), ending };
   }
   const pieces = chance.pick([1, 1, 1, 1, 1, 1, 1, 2, 3]);
-  const everyMs = chance.pick(ending === "finish" ? [0, 0, 0, ...paces] : paces);
+  const everyMs = chance.pick(ending === "finish" ? [0, 0, 0, 0, ...paces] : paces);
   const aside = chance.oneIn(25) ? { aside: chance.pick(["sent", "withdrawn"] as const) } : {};
   return { do: "say", at, chat, pieces, everyMs, bytes: chance.between(8, 60), ending, ...aside };
 }
