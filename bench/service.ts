@@ -29,6 +29,8 @@ const turn = 3_000;
 const many = Number(process.env["BENCH_MESSAGES"] ?? 40_000);
 const few = Math.min(10_000, many / 4);
 const chats = 200;
+/** As many as the mock lets wait for an answer. */
+const messagesOfUser = 1_000;
 /** A million take their time. */
 const longestMs = 180_000 + many;
 /** POSTs of the loop at once: as many as the service's own limit for one webhook. */
@@ -208,11 +210,13 @@ const load = async (): Promise<void> => {
   hurry();
   const gateway = await startGateway({
     latencyMs: 0,
-    switches: { quota: false, subscribeRate: false, maxInFlightPerUser: 1_000 },
+    switches: { quota: false, subscribeRate: false, maxInFlightPerUser: messagesOfUser },
   });
   let number = 0;
   const speak = (): Promise<unknown> => {
-    const userid = `user${number++ % chats}`;
+    // Others take their turn before the gateway, to which nobody answers, holds a thousand messages of one of them back.
+    const userid = `user${number % chats} of turn ${Math.floor(number / (chats * messagesOfUser))}`;
+    number++;
     return gateway.say("bot", {
       from: { userid },
       chattype: "single",
