@@ -33,6 +33,9 @@ const maxFetching = 4;
 
 interface Entry {
   readonly link: Link;
+  /** Messages that wait for it: a file may be quoted. */
+  wantedBy: number;
+  begun: boolean;
   readonly ending: AbortController;
   readonly chunks: Uint8Array<ArrayBuffer>[];
   bytes: number;
@@ -58,22 +61,30 @@ export class Ahead implements Downloads {
 
   /** Fetches the files of a message that begins to wait, unless its turn comes soon. */
   fetch(links: readonly Link[]): Waiting {
-    const entries: Entry[] = [];
+    let entries: Entry[] = [];
     const cancel = this.#runtime.wakeAt(this.#runtime.now() + afterMs, () => {
-      for (const link of links) {
-        if (this.#entries.has(link.url)) continue;
-        const entry = { link, ending: new AbortController(), chunks: [], bytes: 0, file: undefined };
-        this.#entries.set(link.url, entry);
+      // Once each: a message may hold a file and quote it.
+      for (const link of new Map(links.map((each) => [each.url, each])).values()) {
+        const entry = this.#entries.get(link.url) ?? this.#add(link);
+        entry.wantedBy++;
         entries.push(entry);
       }
-      this.#waiting.push(...entries);
       this.#next();
     });
+    const release = (entry: Entry): void => {
+      if (--entry.wantedBy === 0) this.#forget(entry);
+    };
     return {
-      called: cancel,
+      called: () => {
+        cancel();
+        // What is under way may be there by the time the handler asks.
+        const unbegun = entries.filter(({ begun }) => !begun);
+        entries = entries.filter(({ begun }) => begun);
+        for (const entry of unbegun) release(entry);
+      },
       over: () => {
         cancel();
-        for (const entry of entries) this.#forget(entry);
+        for (const entry of entries.splice(0)) release(entry);
       },
     };
   }
@@ -91,10 +102,19 @@ export class Ahead implements Downloads {
     return this.#downloads.download(url, aeskey, options);
   }
 
+  #add(link: Link): Entry {
+    const ending = new AbortController();
+    const entry: Entry = { link, wantedBy: 0, begun: false, ending, chunks: [], bytes: 0, file: undefined };
+    this.#entries.set(link.url, entry);
+    this.#waiting.push(entry);
+    return entry;
+  }
+
   #next(): void {
     while (this.#fetching < maxFetching) {
       const entry = this.#waiting.shift();
       if (entry === undefined) return;
+      entry.begun = true;
       this.#fetching++;
       void this.#fetch(entry).then(() => {
         this.#fetching--;

@@ -1,5 +1,6 @@
 // Files of messages that wait for their turn: fetched before their links die, within bounds, and forgotten in time.
 import { expect, test } from "vitest";
+import { Ahead } from "../src/ahead.ts";
 import { type BotOptions, createBot } from "../src/bot.ts";
 import { type Media, moreThan } from "../src/files.ts";
 import { type FakeSocket, VirtualRuntime, callback, quiet } from "./virtual.ts";
@@ -167,4 +168,40 @@ test("a limit of the handler's own counts for what was fetched before it asked, 
   await runtime.advance(lifeMs + 1);
   await free();
   expect(went).toEqual([moreThan(2).message, "no more"]);
+});
+
+/** Links by their names. */
+const links = (...urls: string[]) => urls.map((url) => ({ url, aeskey: undefined }));
+
+test("what was not begun when the handler is called is left to it", async () => {
+  const runtime = new VirtualRuntime();
+  const files = new Files(runtime);
+  files.crawling = true;
+  const ahead = new Ahead(files, runtime, 1_000);
+  const waiting = ahead.fetch(links("a", "b", "c", "d", "e", "f"));
+  const other = ahead.fetch(links("g", "e"));
+  await runtime.advance(10_000);
+  expect(files.asked).toEqual(["a", "b", "c", "d"]);
+  waiting.called();
+  waiting.over();
+  await quiet();
+  expect(files.ended).toEqual(["a", "b", "c", "d"]);
+  expect(files.asked.slice(4)).toEqual(["e", "g"]);
+  other.over();
+});
+
+test("a file that two messages wait for is kept until both have had their turn", async () => {
+  const runtime = new VirtualRuntime();
+  const files = new Files(runtime);
+  const ahead = new Ahead(files, runtime, 1_000);
+  const [first, second] = [ahead.fetch(links("same")), ahead.fetch(links("same"))];
+  await runtime.advance(lifeMs + 1);
+  for (const turn of [first, second]) {
+    turn.called();
+    const { stream } = await ahead.download("same", undefined);
+    expect((await new Response(stream).bytes()).length).toBe(3);
+    turn.over();
+  }
+  expect(files.asked).toEqual(["same"]);
+  await expect(ahead.download("same", undefined)).rejects.toThrow("the link is dead");
 });
