@@ -29,7 +29,7 @@ export interface Requirement {
  * What became of a check.
  *
  * - `pass`, `fail`: the requirement was kept, or not.
- * - `flaky`: a check that depends on time failed, and passed when its case was repeated alone.
+ * - `flaky`: a check that depends on time failed, and passed when its case was repeated.
  * - `untested`: in scope, but the situation could not be brought about. Counts as not conformant.
  * - `skipped`: outside of what was asked for.
  * - `excused`: fails, and is listed with a reason in the file of `--expected`.
@@ -137,7 +137,7 @@ export const usualTolerance: Tolerance = {
 };
 
 /**
- * The checks that depend on time: a failure of one of these is tried again, alone. Bounds themselves stand with the cases,
+ * The checks that depend on time: a failure of one of these is tried again. Bounds themselves stand with the cases,
  * in production durations, as the requirement says them.
  */
 export const timed: Readonly<Record<string, Tolerance>> = {

@@ -1,9 +1,9 @@
 /**
  * Plays cases against a client and gathers what they found.
  *
- * Decides the order (the first case alone, to see whether the client starts at all; then a few at a time; last, alone, the
- * cases whose time-dependent checks failed) and what becomes of a case that is left early. It leaves nothing running: each
- * case ends its processes and its gateway before it counts as played.
+ * Decides the order (the first case alone, to see whether the client starts at all; then a few at a time; last the cases
+ * whose time-dependent checks failed, one by one or, in the real lane, a few at a time) and what becomes of a case that is
+ * left early. It leaves nothing running: each case ends its processes and its gateway before it counts as played.
  */
 import { startGateway, type SomeSwitches } from "@openws/mock-gateway";
 import { timed, type Case, type Finding, type Lane, type Line } from "./check.ts";
@@ -184,7 +184,7 @@ export const run = async (cases: readonly Case[], spawn: Spawn, options: PlayOpt
       outcomes.set(id, {
         ...decided,
         verdict: "flaky",
-        message: `failed at first: ${message}; passed alone: ${second.message}`,
+        message: `failed at first: ${message}; passed when repeated: ${second.message}`,
       });
     }
   return {

@@ -44,8 +44,8 @@ Exit codes: 0 conformant, 1 not, 2 wrong usage, 3 the client did not start, 4 th
 
 /** Said where nobody asked for the real lane. */
 const ownDurations =
-  "The client does not take its durations from the suite (WECOM_HEARTBEAT_MS, WECOM_ACK_MS, WECOM_BACKOFF_BASE_MS), so it is\n" +
-  "judged by those of production: the real lane, about six minutes. A client that takes them is judged in one.\n";
+  "The client was told to ping every 1.5 s (WECOM_HEARTBEAT_MS) and did not ping twice in 6 s: it has durations of its own, or it\n" +
+  "does not ping. It is judged by those of production, the real lane, about six minutes; --lane scaled judges it in one.\n";
 
 const reporters = ["pretty", "json", "junit", "html", "github"] as const;
 const usual = ["pretty", ...(process.env["GITHUB_ACTIONS"] === "true" ? ["github"] : [])];
