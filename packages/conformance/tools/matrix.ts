@@ -1,6 +1,6 @@
 /**
  * docs/matrix.md, from real runs: `node packages/conformance/tools/matrix.ts` judges every client that is there, one after the
- * other, about two minutes each on an idle machine, and keeps the reports in reports/matrix. With files of reports as arguments
+ * other, six to fourteen minutes each, and keeps the reports in reports/matrix. With files of reports as arguments
  * it judges nobody and makes the page of those.
  *
  * A client that needs an environment is left out where there is none: OPENWS_PYTHON_OFFICIAL, _COMMUNITY and _FRAMEWORK name
@@ -65,8 +65,7 @@ registry hands it out, with the bot or testee in \`${clients}\` (our own: \`pack
 [conformance.md](conformance.md) says how the suite judges, and \`openws-conformance explain ID\` the rule behind a check, its source
 and its confidence. The page is made from the reports by \`packages/conformance/tools/matrix.ts\`; nothing in it is written by hand.
 
-Read it with care. All runs are in the scaled lane, in which a client lives at a twentieth of its durations as far as it can be told
-them; what it cannot be told, such as the ack time-out of the Node SDK's replies (5 s), is judged as if it could. A SHOULD is advice.
+Read it with care. All runs are in the real lane, at the durations that a user gets. A SHOULD is advice.
 A client in the observe tier is not asked what only a testee can tell, and some were asked a part of the checks only: what was not
 asked counts for nothing. And what a bot program could have done by itself, such as
 catching what its library threw and answering another way, is not done here: the libraries' own examples do not, either.
@@ -83,7 +82,7 @@ const judged = async ({ name, subject, program, skip }: Client): Promise<Report 
   // The command stays what anybody can type: where its program is, is a matter of this machine.
   const before = env["PATH"];
   env["PATH"] = `${dirname(program)}:${before ?? ""}`;
-  const report = await judgeClient(subject, { client: name, ...(skip === undefined ? {} : { skip }) });
+  const report = await judgeClient(subject, { lane: "real", client: name, ...(skip === undefined ? {} : { skip }) });
   env["PATH"] = before;
   const folder = join(root, "reports/matrix");
   mkdirSync(folder, { recursive: true });

@@ -24,7 +24,7 @@ const subjects: readonly (readonly [string, Subject])[] = [
 
 for (const [name, subject] of subjects)
   it(`the reference ${name} passes everything`, { timeout: 150_000 }, async () => {
-    const report = await judgeClient(subject);
+    const report = await judgeClient(subject, { lane: "scaled" });
     expect(wrong(report)).toEqual([]);
     const unasked = report.results.filter(({ verdict, message }) => verdict === "skipped" && /declare/.test(message));
     expect(unasked, "it declares all abilities").toEqual([]);
