@@ -3,8 +3,9 @@
  *
  * Decides order, retries and circuits. Does not know who wants what (webhooks.ts), what a body says (envelope.ts), HTTP
  * (post.ts) or bots. Invariants: one delivery of a lane is asked of a webhook at a time (endpoint.ts), and the next only
- * when the outcome of the one before is on its way to the store; a delivery is over only when the store says so, so that a
- * process that dies repeats and never forgets; one webhook's trouble is no other's.
+ * when the outcome of the one before is on its way to the store; the outcomes of a lane get there in their order, also when
+ * the store refuses one; a delivery is over only when the store says so, so that a process that dies repeats and never
+ * forgets; one webhook's trouble is no other's.
  */
 import { OpenwsError } from "@openws/protocol";
 import { Breaker, type BreakerOptions } from "./breaker.ts";
@@ -95,9 +96,9 @@ export class Dispatcher {
   readonly #endpoints = new Map<string, Endpoint>();
   /** What is still to come of an entry that several webhooks get. */
   readonly #tallies = new Map<Seq, Tally>();
+  /** By webhook and lane: the last of what the store refused, or what waits behind it, until it is stored. */
+  readonly #unsaved = new Map<string, Promise<unknown>>();
   #stopped = false;
-  /** The store took nothing when it was asked last. */
-  #refused = false;
   #idle: (() => void)[] = [];
 
   constructor(parts: DispatcherParts) {
@@ -124,7 +125,7 @@ export class Dispatcher {
     const now = this.#parts.clock.now();
     const again: Delivery = { ...delivery, state: "pending", tries: 0, nextAt: now, changedAt: now };
     await this.#parts.store.commit([{ update: "delivery", delivery: again }]);
-    if (!this.#stopped) this.#endpoint(delivery.webhook).force({ delivery: again, entry });
+    if (!this.#stopped) this.#endpoint(delivery.webhook).redrive({ delivery: again, entry });
     return again;
   }
 
@@ -177,6 +178,10 @@ export class Dispatcher {
         },
         attempt: (job, breaker, progress) => this.#attempt(id, job, breaker, progress),
         refused: (error) => tell({ type: "store-refused", error }),
+        over: () => {
+          if (this.#busy) return;
+          for (const resolve of this.#idle.splice(0)) resolve();
+        },
       });
       this.#endpoints.set(id, endpoint);
     }
@@ -197,35 +202,23 @@ export class Dispatcher {
    * ahead of the disk.
    */
   async #attempt(id: string, job: Job, breaker: Breaker, progress: Progress): Promise<Delivery> {
-    try {
-      const webhook = this.#parts.webhooks.get(id);
-      if (webhook === undefined || !webhook.enabled)
-        return await this.#over(
-          job,
-          progress,
-          "dead",
-          webhook?.disabledReason ?? "the webhook was switched off or removed",
-        );
-      const tried = await this.#try(webhook, job);
-      const { attempt } = tried;
-      const delivery = withAttempt(job.delivery, attempt);
-      this.#parts.tell({ type: "attempted", delivery, attempt });
-      this.#judge(id, breaker, tried);
-      const current = { ...job, delivery };
-      if (tried.type === "answered") return await this.#answered(current, tried.answer, progress);
-      progress.answered();
-      if (attempt.status === 410) {
-        const why = "the receiver answered 410: it wants no more deliveries";
-        await this.#parts.webhooks.disable(id, why);
-        return await this.#over(current, progress, "dead", why);
-      }
-      return await this.#failed(webhook, current, progress, attempt.error ?? "it failed", tried.retryAfterMs);
-    } finally {
-      queueMicrotask(() => {
-        if (this.#busy) return;
-        for (const resolve of this.#idle.splice(0)) resolve();
-      });
+    const webhook = this.#parts.webhooks.get(id);
+    if (webhook === undefined || !webhook.enabled)
+      return this.#over(job, progress, "dead", webhook?.disabledReason ?? "the webhook was switched off or removed");
+    const tried = await this.#try(webhook, job);
+    const { attempt } = tried;
+    const delivery = withAttempt(job.delivery, attempt);
+    this.#parts.tell({ type: "attempted", delivery, attempt });
+    this.#judge(id, breaker, tried);
+    const current = { ...job, delivery };
+    if (tried.type === "answered") return this.#answered(current, tried.answer, progress);
+    progress.answered();
+    if (attempt.status === 410) {
+      const why = "the receiver answered 410: it wants no more deliveries";
+      await this.#store(delivery, () => this.#parts.webhooks.disable(id, why));
+      return this.#over(current, progress, "dead", why);
     }
+    return this.#failed(webhook, current, progress, attempt.error ?? "it failed", tried.retryAfterMs);
   }
 
   /** Sends a job and looks at the head of the response. Never rejects. */
@@ -285,7 +278,7 @@ export class Dispatcher {
         const ending = await this.#ending(job, "delivered");
         try {
           // With the answer accepted the delivery is over, or neither is.
-          await this.#store(() => this.#parts.replies.reply(job.entry.seq, said.message, ending.changes));
+          await this.#store(job.delivery, () => this.#parts.replies.reply(job.entry.seq, said.message, ending.changes));
           return ending.delivery;
         } catch (error) {
           if (mayBeTriedAgain(error)) throw error;
@@ -315,7 +308,7 @@ export class Dispatcher {
         if (bubble === undefined) {
           const ending = await this.#ending(job, "delivered");
           try {
-            bubble = await this.#store(() => this.#parts.replies.stream(job.entry.seq, ending.changes));
+            bubble = await this.#store(job.delivery, () => this.#parts.replies.stream(job.entry.seq, ending.changes));
           } catch (error) {
             if (mayBeTriedAgain(error)) throw error;
             answer.discard();
@@ -336,12 +329,23 @@ export class Dispatcher {
           ? this.#over({ ...job, delivery: noted }, progress, "dead", why)
           : this.#failed(webhook, { ...job, delivery: noted }, progress, why, undefined);
       }
-      await bubble.fail(brokenOff);
+      const broken = bubble;
+      await this.#close(ended, () => broken.fail(brokenOff));
       return withNote(ended, why);
     }
     if (bubble === undefined || ended === undefined) return this.#over(job, progress, "delivered");
-    await bubble.finish();
+    const whole = bubble;
+    await this.#close(ended, () => whole.finish());
     return ended;
+  }
+
+  /** Ends a bubble. Its delivery is stored as taken: whatever becomes of this, it is not made again. */
+  async #close(delivery: Delivery, end: () => Promise<void>): Promise<void> {
+    try {
+      await this.#store(delivery, end);
+    } catch (error) {
+      this.#parts.tell({ type: "store-refused", error });
+    }
   }
 
   async #failed(
@@ -358,7 +362,7 @@ export class Dispatcher {
     const waitMs = Math.max(delayMs * (1 + 0.2 * clock.random()), Math.min(retryAfterMs ?? 0, maxRetryAfterMs));
     const now = clock.now();
     const waiting: Delivery = { ...delivery, nextAt: now + Math.round(waitMs), changedAt: now };
-    await this.#store(() => store.commit([{ update: "delivery", delivery: waiting }]));
+    await this.#store(delivery, () => store.commit([{ update: "delivery", delivery: waiting }]));
     return waiting;
   }
 
@@ -370,10 +374,10 @@ export class Dispatcher {
   }
 
   async #settle({ delivery, changes }: Ending, progress: Progress): Promise<Delivery> {
-    const stored = this.#store(() => this.#parts.store.commit(changes));
+    const stored = this.#store(delivery, () => this.#parts.store.commit(changes));
     // Commits are in order, so the next need not wait for the disk; save where the disk gives no outcome back, or a process
     // that dies then would have all of them delivered again.
-    if (!this.#refused) progress.decided();
+    if (this.#unsaved.size === 0) progress.decided();
     await stored;
     return delivery;
   }
@@ -401,11 +405,13 @@ export class Dispatcher {
     return { delivery: ended, changes };
   }
 
-  async #tally({ id, seq }: Delivery): Promise<Tally> {
+  async #tally(delivery: Delivery): Promise<Tally> {
+    const { id, seq } = delivery;
     const known = this.#tallies.get(seq);
     if (known !== undefined) return known;
     if (this.#parts.webhooks.all().length < 2) return { left: 1, dead: false };
-    const others = (await this.#parts.store.deliveries({ seq, limit: 1_000 })).filter((other) => other.id !== id);
+    const all = await this.#store(delivery, () => this.#parts.store.deliveries({ seq, limit: 1_000 }));
+    const others = all.filter((other) => other.id !== id);
     // Somebody may have looked meanwhile, and counted down already.
     const meanwhile = this.#tallies.get(seq);
     if (meanwhile !== undefined) return meanwhile;
@@ -417,23 +423,48 @@ export class Dispatcher {
     return tally;
   }
 
-  /** A store that refuses has not stored it: the lane waits, and asks again until it does or the process ends. */
-  async #store<Result>(write: () => Promise<Result>): Promise<Result> {
-    for (;;) {
+  /**
+   * Asks the store for something on behalf of a delivery. One that refuses has not stored it: the lane waits, and asks again
+   * until it does or the process ends. What comes later in the lane is asked behind that, so the order of outcomes stays; a
+   * store refuses also what was called before its refusal was known.
+   */
+  async #store<Result>({ webhook, lane }: Delivery, ask: () => Promise<Result>): Promise<Result> {
+    const name = `${webhook} ${lane}`;
+    let rest: Promise<void> | undefined;
+    if (!this.#unsaved.has(name))
       try {
-        const result = await write();
-        this.#refused = false;
-        return result;
+        return await ask();
       } catch (error) {
-        if (!mayBeTriedAgain(error)) throw error;
-        this.#refused = true;
-        if (this.#stopped) throw error;
-        this.#parts.tell({ type: "store-refused", error });
-        await new Promise<void>((resolve) => {
-          this.#parts.clock.wakeAt(this.#parts.clock.now() + storeRetryMs, resolve);
-        });
+        rest = this.#rest(error);
+      }
+    const saved = this.#askAgain(Promise.all([this.#unsaved.get(name), rest]), ask);
+    this.#unsaved.set(name, saved);
+    try {
+      return await saved;
+    } finally {
+      if (this.#unsaved.get(name) === saved) this.#unsaved.delete(name);
+    }
+  }
+
+  async #askAgain<Result>(first: Promise<unknown>, ask: () => Promise<Result>): Promise<Result> {
+    for (let wait = first; ;) {
+      await wait;
+      try {
+        return await ask();
+      } catch (error) {
+        wait = this.#rest(error);
       }
     }
+  }
+
+  /** How long to wait before the store is asked again. Throws what no waiting helps against, and everything at the end. */
+  #rest(error: unknown): Promise<void> {
+    if (this.#stopped || !mayBeTriedAgain(error)) throw error;
+    this.#parts.tell({ type: "store-refused", error });
+    const { clock } = this.#parts;
+    return new Promise((resolve) => {
+      clock.wakeAt(clock.now() + storeRetryMs, resolve);
+    });
   }
 
   async #within<Value>(ms: number, promise: Promise<Value>): Promise<Value> {

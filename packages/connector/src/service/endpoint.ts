@@ -5,7 +5,8 @@
  * Decides order, what is in memory and when the store is read for more. Does not know what a try is, what becomes of it
  * (delivery.ts), or when an endpoint is left alone (breaker.ts). Invariants: a job of a lane begins when the outcome of the
  * one before it is on its way to the store, behind which no later one can get there; memory is bounded, and what does not
- * fit stays in the store until its turn comes; a job is in memory until its outcome is stored.
+ * fit stays in the store until its turn comes; a job is in memory until its outcome is stored or the endpoint stops,
+ * whatever goes wrong with a try.
  */
 import type { Breaker } from "./breaker.ts";
 import type { Clock } from "./clock.ts";
@@ -38,6 +39,8 @@ export interface EndpointParts {
   /** Tries a job once, and resolves with the delivery as it stands in the store then. */
   readonly attempt: (job: Job, breaker: Breaker, progress: Progress) => Promise<Delivery>;
   readonly refused: (error: unknown) => void;
+  /** A turn is over, and counted as such. */
+  readonly over: () => void;
 }
 
 /** What goes one after the other: the deliveries of one chat. The head is under way, may go, or waits for its instant. */
@@ -55,6 +58,8 @@ export class Endpoint {
   readonly #ready: string[] = [];
   /** Ids of what is in memory: what the store is asked for may be here already. */
   readonly #held = new Set<string>();
+  /** What is to go once more when the turn that it still has is over. */
+  readonly #again = new Map<string, Job>();
   /** Requests that the receiver has not answered yet. */
   #inFlight = 0;
   /** Jobs that were begun and whose outcome is not stored yet. */
@@ -86,12 +91,16 @@ export class Endpoint {
       return;
     }
     this.#through = job.delivery.seq;
-    this.force(job);
-    this.#pump();
+    this.#take(job);
   }
 
-  /** Takes a job whatever its number. */
-  force(job: Job): void {
+  /** Takes a job that was over once already, whatever its number; behind its own answer, where that is still coming in. */
+  redrive(job: Job): void {
+    if (this.#held.has(job.delivery.id)) this.#again.set(job.delivery.id, job);
+    else this.#take(job);
+  }
+
+  #take(job: Job): void {
     const { id, lane: name } = job.delivery;
     if (this.#stopped || this.#held.has(id)) return;
     this.#held.add(id);
@@ -116,7 +125,7 @@ export class Endpoint {
         const { jobs, full } = await this.#parts.page(this.#through, limit);
         for (const job of jobs) {
           this.#through = Math.max(this.#through ?? 0, job.delivery.seq);
-          this.force(job);
+          this.#take(job);
         }
         if (!full && !this.#missed) {
           this.#behind = false;
@@ -178,19 +187,25 @@ export class Endpoint {
     try {
       delivery = await this.#parts.attempt(job, this.#breaker, progress);
     } catch (error) {
-      // Only where the store refuses until the end: the job stays what it was there.
       this.#parts.refused(error);
+      // At the end the job stays what it is in the store. Before it, nobody would read it there again: it keeps its place.
+      if (!this.#stopped) delivery = { ...job.delivery, nextAt: this.#parts.clock.now() + storeRetryMs };
     }
     this.#underWay--;
-    if (delivery?.state === "pending") {
+    if (delivery?.state === "pending" && !progress.isDecided) {
       lane.queue[0] = { ...job, delivery };
       this.#goOn(name, lane);
     } else {
-      this.#held.delete(job.delivery.id);
+      const { id } = job.delivery;
+      const again = delivery?.state === "pending" ? { ...job, delivery } : this.#again.get(id);
+      this.#held.delete(id);
+      this.#again.delete(id);
       progress.decided();
+      if (again !== undefined) this.#take(again);
     }
     progress.answered();
     this.#pump();
+    this.#parts.over();
   }
 
   #goOn(name: string, lane: Lane): void {
@@ -226,6 +241,10 @@ class Once implements Progress {
   constructor(answered: () => void, decided: () => void) {
     this.#answered = answered;
     this.#decided = decided;
+  }
+
+  get isDecided(): boolean {
+    return this.#decided === noop;
   }
 
   answered(): void {

@@ -45,7 +45,6 @@ async function service(receivers: Record<string, Receiver>, options: Partial<Web
       clock,
       webhooks,
       allowPrivate: false,
-      ...held,
       tell: (event) => events.push(event),
       request: async (_, entry) => ({ headers: { "x-seq": String(entry.seq) }, body: `entry ${entry.seq}` }),
       post: async (request): Promise<PostAnswer> => {
@@ -77,6 +76,7 @@ async function service(receivers: Record<string, Receiver>, options: Partial<Web
           };
         },
       },
+      ...held,
     });
   let dispatcher = make();
   let seq = 0;
@@ -202,6 +202,56 @@ describe("a delivery", () => {
     const [dead] = await world.deliveries(1);
     await world.dispatcher.redrive(dead!);
     await world.clock.settle();
+    expect(await world.state(1)).toBe("delivered");
+  });
+});
+
+describe("a redrive", () => {
+  it("while the answer to the last try is still streaming is delivered when that is over", async () => {
+    const more = Promise.withResolvers<undefined>();
+    const world = await service({
+      [url]: (_, nth) =>
+        nth > 1
+          ? {}
+          : {
+              headers: { "content-type": "text/event-stream" },
+              parts: (async function* () {
+                yield "data: half\n\n";
+                await more.promise;
+              })(),
+            },
+    });
+    await world.receive();
+    await world.clock.settle();
+    const [streaming] = await world.deliveries(1);
+    expect(streaming?.state).toBe("delivered");
+    await world.dispatcher.redrive(streaming!);
+    await world.clock.settle();
+    expect(world.seqs()).toEqual([1]);
+    more.resolve(undefined);
+    await world.clock.settle();
+    expect(world.seqs()).toEqual([1, 1]);
+    expect(await world.deliveries(1)).toMatchObject([{ state: "delivered", tries: 1 }]);
+    expect(world.dispatcher.health(world.webhooks.all()[0]!.id)).toMatchObject({ held: 0, inFlight: 0 });
+  });
+});
+
+describe("draining", () => {
+  it("is over when the tries under way are, and begins no other", async () => {
+    const answer = Promise.withResolvers<Partial<Answer>>();
+    const world = await service({ [url]: () => answer.promise });
+    await world.receive();
+    await world.receive();
+    await world.clock.settle();
+    let drained = false;
+    const draining = world.dispatcher.drain().then(() => (drained = true));
+    await world.clock.settle();
+    expect(drained).toBe(false);
+    answer.resolve({});
+    await world.clock.settle();
+    expect(drained).toBe(true);
+    await draining;
+    expect(world.seqs()).toEqual([1]);
     expect(await world.state(1)).toBe("delivered");
   });
 });
@@ -452,6 +502,30 @@ describe("an inline answer", () => {
   });
 
   it.each([
+    ["for a while", new StoreError("full", "the disk is full"), 2],
+    ["for good", new UsageError("the stream was ended"), Infinity],
+  ])("whose end is refused %s is not delivered again", async (_, error, times) => {
+    let refusals = times;
+    const bubble = {
+      append: async () => undefined,
+      fail: () => Promise.reject(error),
+      finish: () => (refusals-- > 0 ? Promise.reject(error) : Promise.resolve()),
+    };
+    const stream = async (_to: number, also: readonly Change[]) => {
+      await world.store.commit(also);
+      return bubble;
+    };
+    const receiver = () => ({ headers: events, parts: ["data: whole\n\n"] });
+    const world = await service({ [url]: receiver }, {}, { replies: { stream } });
+    await world.receive();
+    await world.receive();
+    await world.clock.advance(10_000);
+    expect(world.seqs()).toEqual([1, 2]);
+    expect([await world.state(1), await world.state(2)]).toEqual(["delivered", "delivered"]);
+    expect(world.events.filter(({ type }) => type === "store-refused")).toHaveLength(2);
+  });
+
+  it.each([
     ["no JSON", "{reply}", /is JSON and is not/],
     ["a reply of an unknown shape", '{"reply":{"markdwon":"hi"}}', /reply/],
   ])("that is %s is told of, and the delivery is over", async (_, text, note) => {
@@ -488,6 +562,90 @@ describe("a store that refuses", () => {
     expect(world.requests).toHaveLength(1);
     expect(world.events.filter(({ type }) => type === "store-refused")).toHaveLength(3);
     expect(await world.state(1)).toBe("delivered");
+  });
+
+  it("to be read for what the other webhooks of an entry did loses no delivery", async () => {
+    const other = "https://other.example/";
+    let up = false;
+    const receiver = (): Partial<Answer> => (up ? {} : { status: 500 });
+    const world = await service({ [url]: receiver, [other]: receiver });
+    await world.receive();
+    await world.receive();
+    await world.clock.settle();
+    const deliveries = world.store.deliveries.bind(world.store);
+    let refusals = 2;
+    world.store.deliveries = (filter) =>
+      filter.seq !== undefined && refusals-- > 0
+        ? Promise.reject(new StoreError("unwritable", "the disk fails"))
+        : deliveries(filter);
+    // A process that was not told how many webhooks get each.
+    await world.dispatcher.drain();
+    up = true;
+    world.requests.length = 0;
+    await world.restart();
+    await world.clock.advance(10_000);
+    expect(refusals).toBeLessThanOrEqual(0);
+    expect([await world.state(1), await world.state(2)]).toEqual(["delivered", "delivered"]);
+    for (const each of [url, other])
+      expect(world.requests.filter((request) => request.url === each).map(({ body }) => body)).toEqual([
+        "entry 1",
+        "entry 2",
+      ]);
+  });
+
+  it("to note that a receiver wants no more loses no dead letter, and nothing more is sent", async () => {
+    const world = await service({ [url]: () => ({ status: 410 }) });
+    await world.receive();
+    await world.receive();
+    const commit = world.store.commit.bind(world.store);
+    let refusals = 2;
+    world.store.commit = (changes, fence) =>
+      changes.some((change) => "collection" in change && change.collection === "webhook") && refusals-- > 0
+        ? Promise.reject(new StoreError("full", "the disk is full"))
+        : commit(changes, fence);
+    await world.clock.advance(10_000);
+    expect(world.seqs()).toEqual([1]);
+    expect(world.webhooks.all()[0]?.enabled).toBe(false);
+    expect([await world.state(1), await world.state(2)]).toEqual(["dead", "dead"]);
+    expect(await world.deliveries(1)).toMatchObject([{ state: "dead", tries: 1 }]);
+  });
+
+  it("for whatever reason nobody foresaw has the delivery made again", async () => {
+    const world = await service({ [url]: () => ({}) });
+    await world.receive();
+    await world.receive();
+    const commit = world.store.commit.bind(world.store);
+    let refusals = 1;
+    world.store.commit = (changes, fence) =>
+      refusals-- > 0 ? Promise.reject(new UsageError("it cannot be written")) : commit(changes, fence);
+    await world.clock.advance(10_000);
+    expect([await world.state(1), await world.state(2)]).toEqual(["delivered", "delivered"]);
+    expect(world.events.filter(({ type }) => type === "store-refused")).toHaveLength(1);
+  });
+
+  it("takes no outcome of a chat before the one it refused, and the chat goes no further meanwhile", async () => {
+    const second = Promise.withResolvers<Partial<Answer>>();
+    const world = await service({ [url]: ({ body }) => (body === "entry 2" ? second.promise : {}) });
+    const commit = world.store.commit.bind(world.store);
+    const stored: number[] = [];
+    let refusals = 1;
+    world.store.commit = async (changes, fence) => {
+      const outcome = changes.find((change) => "update" in change && change.update === "delivery");
+      if (outcome !== undefined && refusals-- > 0) throw new StoreError("full", "the disk is full");
+      await commit(changes, fence);
+      if (outcome !== undefined && "delivery" in outcome) stored.push(outcome.delivery.seq);
+    };
+    for (const chat of ["a", "a", "a", "b", "b"]) await world.receive(chat);
+    await world.clock.settle();
+    expect(world.seqs()).toEqual([1, 2, 4, 5]);
+    second.resolve({});
+    await world.clock.advance(500);
+    // Only the first commit was refused: the other chat's may go on being taken.
+    expect(stored).toEqual([4, 5]);
+    expect(world.seqs()).toEqual([1, 2, 4, 5]);
+    await world.clock.advance(1_000);
+    expect(stored).toEqual([4, 5, 1, 2, 3]);
+    expect(world.seqs()).toEqual([1, 2, 4, 5, 3]);
   });
 });
 
