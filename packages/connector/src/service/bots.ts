@@ -18,7 +18,7 @@ import { type Bot, type BotEvent, type BotState, rememberedMsgids } from "../bot
 import type { Clock } from "./clock.ts";
 import type { Note, Source } from "./inbox.ts";
 import { UnknownIdError } from "./ledger.ts";
-import type { EpochMs, Seq, Store } from "./store.ts";
+import type { Entry, EntryState, EpochMs, Seq, Store } from "./store.ts";
 import { type Cipher, type Sealer, botVault } from "./vault.ts";
 
 /** A bot as it is configured, or added. */
@@ -66,9 +66,11 @@ const rejoinMs = 30_000;
 /** The longer of the two windows in which WeCom counts what a chat is sent. */
 const quotaWindowMs = 3_600_000;
 /** What may have been counted there. */
-const leftStates = ["sent", "acked", "unknown", "fallback"] as const;
-/** As far back as is looked: the newest 10,000 messages. */
-const spentPages = 10;
+const leftStates: ReadonlySet<EntryState> = new Set(["sent", "acked", "unknown", "fallback"]);
+/** As long as a message waits for a line, unless that was set higher: what was sent just now may be as old. */
+const longestWaitMs = 24 * 3_600_000;
+/** As far back as is looked, however much there is: the newest 20,000 of what came and went. */
+const spentPages = 20;
 const spentPageSize = 1_000;
 /** Kicks that are remembered of a bot. */
 const keptKicks = 10;
@@ -210,23 +212,35 @@ export class Bots {
     return running;
   }
 
-  /** What went out within the longest window of WeCom's limits, oldest first. */
+  /**
+   * What went out within the longest window of WeCom's limits, oldest first. All that the bot has is read from the newest
+   * back, without a word about what is wanted: no index holds that, and a ledger of months must not hold up a start.
+   */
   async #spent(bot: string): Promise<Spent[]> {
     const { store, clock } = this.#parts;
     const now = clock.now();
-    const spent: Spent[] = [];
+    const left: Entry[] = [];
+    const events = new Set<Seq>();
     let before: Seq | undefined;
     for (let page = 0; page < spentPages; page++) {
-      const filter = { bot, directions: ["out"], states: leftStates, before, order: "descending" } as const;
-      const entries = await store.entries({ ...filter, limit: spentPageSize });
-      for (const { chat, at, changedAt } of entries)
-        if (chat !== undefined && now - changedAt < quotaWindowMs && at <= now)
-          spent.push({ chat: chat.id, agoMs: Math.max(0, now - changedAt) });
+      const entries = await store.entries({ bot, before, order: "descending", limit: spentPageSize });
+      for (const entry of entries)
+        if (entry.event === true) events.add(entry.seq);
+        else if (leftStates.has(entry.state) && now - entry.changedAt < quotaWindowMs && entry.at <= now)
+          left.push(entry);
       const last = entries.at(-1);
-      if (last === undefined || entries.length < spentPageSize || now - last.changedAt >= quotaWindowMs) break;
+      if (last === undefined || entries.length < spentPageSize || now - last.at >= quotaWindowMs + longestWaitMs) break;
       before = last.seq;
     }
-    return spent.toSorted((a, b) => b.agoMs - a.agoMs);
+    // A welcome and a card's update are paced by nobody; what was pushed instead is a fallback.
+    const isEventAnswer = ({ state, replyTo = -1 }: Entry): boolean => state === "acked" && events.has(replyTo);
+    return left
+      .flatMap((entry) =>
+        entry.chat === undefined || isEventAnswer(entry)
+          ? []
+          : [{ chat: entry.chat.id, agoMs: Math.max(0, now - entry.changedAt) }],
+      )
+      .toSorted((a, b) => b.agoMs - a.agoMs);
   }
 
   #begin(running: Running): void {

@@ -1,11 +1,13 @@
 /** The parts of the service joined: what comes in goes to its webhooks, is answered, survives restarts and leaves an account. */
 import { describe, expect, it } from "vitest";
+import type { Spent } from "../../src/answer.ts";
 import { createBot } from "../../src/bot.ts";
 import type { BotConfig } from "../../src/service/bots.ts";
 import { type Service, type ServiceEvent, type ServiceOptions, createService } from "../../src/service/service.ts";
 import type { Media } from "../../src/files.ts";
 import type { SpoolDisk } from "../../src/service/spool.ts";
 import { nodeCipher } from "../../src/service/store.cipher.ts";
+import type { Change, Entry } from "../../src/service/store.ts";
 import { type FakeSocket, VirtualRuntime, callback, happening } from "../virtual.ts";
 import { type ManualClock, manualClock } from "./clock.ts";
 import { TestStore } from "./stores.ts";
@@ -330,6 +332,80 @@ describe("bots that are added", () => {
     rig.store.trouble = "full";
     await expect(rig.service.addBot({ id: "second", secret: "x" })).rejects.toThrow(/refuses/);
     expect(rig.service.bots().length).toBe(1);
+  });
+});
+
+describe("what a bot's chats were sent", () => {
+  const now = 1_700_000_000_000;
+  const hourMs = 3_600_000;
+  const line = (seq: number, of: Partial<Entry>): Change => ({
+    put: "entry",
+    entry: {
+      seq,
+      bot: "bot",
+      direction: "out",
+      kind: "markdown",
+      chat: { id: "zhangsan", type: "single" },
+      state: "acked",
+      at: now - 60_000,
+      changedAt: of.at ?? now - 60_000,
+      body: {},
+      ...of,
+    },
+  });
+  const spentAfter = async (changes: readonly Change[]) => {
+    const store = new TestStore();
+    for (let at = 0; at < changes.length; at += 1_000) await store.commit(changes.slice(at, at + 1_000));
+    const read: number[] = [];
+    const entries = store.entries.bind(store);
+    store.entries = async (filter) => {
+      const found = await entries(filter);
+      // One that is asked for some of them looks at the others all the same.
+      if (filter.order === "descending") read.push(filter.states === undefined ? found.length : changes.length);
+      return found;
+    };
+    let counted: readonly Spent[] = [];
+    await begin(store, manualClock(now), {
+      makeBot: ({ id, secret, spent }) => {
+        counted = spent;
+        return createBot({ botId: id, secret, spent, runtime: new VirtualRuntime() });
+      },
+    });
+    return { counted, read: read.reduce((sum, each) => sum + each, 0) };
+  };
+
+  it("within the hour counts after a restart too, whenever it was accepted", async () => {
+    const { counted } = await spentAfter([
+      line(1, { at: now - 20 * hourMs, changedAt: now - 5_000 }),
+      line(2, { at: now - 2 * hourMs }),
+      line(3, { state: "refused" }),
+      line(4, { chat: { id: "lisi", type: "single" }, state: "unknown" }),
+      line(5, { direction: "in", kind: "text", state: "delivered" }),
+    ]);
+    expect(counted).toEqual([
+      { chat: "lisi", agoMs: 60_000 },
+      { chat: "zhangsan", agoMs: 5_000 },
+    ]);
+  });
+
+  it("as the answer to an event does not count, as it does not while the process runs, unless it was pushed", async () => {
+    const event = { direction: "in", event: true, state: "delivered" } as const;
+    const { counted } = await spentAfter([
+      line(1, { ...event, kind: "enter_chat" }),
+      line(2, { replyTo: 1 }),
+      line(3, { ...event, kind: "template_card_event" }),
+      line(4, { replyTo: 3, kind: "template_card" }),
+      line(5, { ...event, kind: "enter_chat" }),
+      line(6, { replyTo: 5, state: "fallback", changedAt: now - 1_000 }),
+    ]);
+    expect(counted).toEqual([{ chat: "zhangsan", agoMs: 1_000 }]);
+  });
+
+  it("is looked for in the last day alone, and not for ever in a day of millions", async () => {
+    const many = (count: number, agoMs: number): Change[] =>
+      Array.from({ length: count }, (_, at) => line(at + 1, { direction: "in", state: "delivered", at: now - agoMs }));
+    expect((await spentAfter(many(5_000, 26 * hourMs))).read).toBeLessThanOrEqual(1_000);
+    expect((await spentAfter(many(25_000, hourMs))).read).toBeLessThanOrEqual(20_000);
   });
 });
 
