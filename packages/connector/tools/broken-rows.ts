@@ -175,7 +175,7 @@ export const brokenRows: Readonly<Record<number, readonly [instead: string, ...c
   ],
   29: [
     "handles what comes again again",
-    [bot, "this.#seen.add(msgid).size === size) return true;", "this.#seen.add(msgid).size < 0) return true;"],
+    [bot, "seen.add(msgid).size === size) return true;", "seen.add(msgid).size < 0) return true;"],
   ],
   30: ["remembers every msgid for ever", [bot, "size + 1 >= rememberedMsgids", "size < 0"]],
   31: [
@@ -201,11 +201,7 @@ export const brokenRows: Readonly<Record<number, readonly [instead: string, ...c
   ],
   37: [
     "takes the first file of a mixed message for all",
-    [
-      message,
-      "part.mixed.msg_item.flatMap((item) => attachmentsOf(item, media));",
-      "part.mixed.msg_item.flatMap((item) => attachmentsOf(item, media)).slice(0, 1);",
-    ],
+    [message, "part.mixed.msg_item.flatMap(filesIn);", "part.mixed.msg_item.flatMap(filesIn).slice(0, 1);"],
   ],
   38: ["loses the quote", [message, "this.quote = body.quote;", "this.quote = undefined;"]],
   39: ["handles one message after the other", [bot, "maxRunning ?? 1_000", "maxRunning ?? 1"]],
