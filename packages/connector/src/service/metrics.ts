@@ -1,10 +1,12 @@
 /**
  * The figures of a service, as Prometheus reads them. Decides their names and labels, once; who counts calls a method.
  *
- * Invariant: no label holds a user, a chat or a text, so that the number of series is bounded by bots, webhooks, commands
- * and errcodes.
+ * Invariants: no label holds a user, a chat or a text, so that the number of series is bounded by bots, webhooks, commands
+ * and errcodes; a counter that somebody is woken for is there, as 0, before it counts, since the step from nothing to 1 is
+ * none that Prometheus sees.
  */
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import { storeTroubles } from "./store.ts";
 
 /** What is read anew each time somebody asks. */
 export interface Readings {
@@ -36,6 +38,7 @@ const connections = ["idle", "dialing", "subscribing", "ready", "waiting", "kick
 
 /** The figures. */
 export class Metrics {
+  readonly #readings: Readings;
   readonly #registry = new Registry();
   readonly #received = this.#counter("messages_received_total", "Messages and events that were stored.", [
     "bot",
@@ -79,6 +82,8 @@ export class Metrics {
 
   /** `version` is a label of `openws_build_info`. */
   constructor(readings: Readings, version: string) {
+    this.#readings = readings;
+    for (const trouble of storeTroubles) this.#storeRefusals.inc({ trouble }, 0);
     const gauge = (
       name: string,
       help: string,
@@ -132,6 +137,7 @@ export class Metrics {
 
   /** The text for Prometheus, and its media type. */
   async text(): Promise<{ type: string; text: string }> {
+    for (const { id } of this.#readings.webhooks()) this.#dead.inc({ webhook: id }, 0);
     return { type: this.#registry.contentType, text: await this.#registry.metrics() };
   }
 

@@ -238,8 +238,20 @@ export interface Store {
   close(): Promise<void>;
 }
 
+/** All that can be the matter with a store. */
+export const storeTroubles = [
+  "full",
+  "locked",
+  "corrupt",
+  "newer",
+  "unwritable",
+  "fenced",
+  "closed",
+  "failed",
+] as const;
+
 /** Why a store cannot do what it is asked; `code` says what an operator has to see to. */
-export type StoreTrouble = "full" | "locked" | "corrupt" | "newer" | "unwritable" | "fenced" | "closed" | "failed";
+export type StoreTrouble = (typeof storeTroubles)[number];
 
 /** The store refused. Nothing of the commit it refused is stored. */
 export class StoreError extends OpenwsError {
