@@ -3,7 +3,7 @@ import { expect, it } from "vitest";
 import { Metrics } from "../../src/service/metrics.ts";
 
 it("what somebody is woken for is there as 0 before it counts, for every trouble and every webhook there is", async () => {
-  const webhooks = [{ id: "wh_config", circuit: "closed", held: 0 } as const];
+  const webhooks = [{ id: "wh_config" as string, circuit: "closed" as const, held: 0 }];
   const metrics = new Metrics(
     {
       bots: () => [],
