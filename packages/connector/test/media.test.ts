@@ -286,12 +286,15 @@ describe("a file to send", () => {
     await file.close();
   });
 
-  test("a Blob whose file changes is not sent as if it had not", async () => {
+  test("a Blob whose file changes is not sent as if it had not, unless it holds the bytes itself", async () => {
     const path = join(folder, "a.bin");
     await writeFile(path, content);
     const file = await media.open(await openAsBlob(path), "a.bin");
     await writeFile(path, "shorter");
-    expect(await why(file.base64(0, 100_000))).toBe("file-changed");
+    const sent = file.base64(0, content.length);
+    // Deno reads the file when it makes the Blob.
+    if ("Deno" in globalThis) expect(await sent).toBe(Buffer.from(content).toString("base64"));
+    else expect(await why(sent)).toBe("file-changed");
     await file.close();
   });
 });
