@@ -43,6 +43,9 @@ export const killAll = (): void => {
 /** A line beyond this is not waited for any longer, and the process is ended: it floods. */
 const longestLineBytes = 16 * 1024 * 1024;
 
+/** How long the end of a process waits for what it said last; a child of its own may hold its output open for ever. */
+const lastWordsMs = 100;
+
 /** One process of the client. */
 export class Process {
   /** Resolves when the process has ended, whatever ended it. */
@@ -92,17 +95,24 @@ export class Process {
     // Whoever closed its standard input shows by its silence that it does not read.
     stdin?.on("error", () => undefined);
     this.exited = new Promise((resolve) => {
-      const ended = (how: string, started: boolean, code: number | null): void => {
+      const ended = (how: string, started: boolean, code: number | null, at = performance.now()): void => {
         if (this.end !== undefined) return;
-        this.end = { how, started, code, at: performance.now() };
+        this.end = { how, started, code, at };
         resolve(this.end);
       };
       this.#child.on("error", (error) => {
         if (this.#child.pid === undefined) ended(`could not be started: ${error.message}`, false, null);
       });
-      this.#child.on("exit", (code, signal) =>
-        ended(signal === null ? `ended with ${code ?? "nothing"}` : `was killed by ${signal}`, true, code),
-      );
+      this.#child.on("exit", (code, signal) => {
+        const how = signal === null ? `ended with ${code ?? "nothing"}` : `was killed by ${signal}`;
+        const at = performance.now();
+        const tell = (): void => ended(how, true, code, at);
+        const timer = setTimeout(tell, lastWordsMs);
+        this.#child.once("close", () => {
+          clearTimeout(timer);
+          tell();
+        });
+      });
     });
   }
 
