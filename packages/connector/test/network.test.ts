@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { type Server, createServer as createHttp } from "node:http";
 import { createServer as createHttps } from "node:https";
-import { type AddressInfo, type Socket, connect } from "node:net";
+import { type Socket, connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
@@ -13,22 +13,14 @@ import { nodeMedia } from "../src/media.ts";
 import type { SocketEvents } from "../src/runtime.ts";
 import { type NodeRuntimeOptions, nodeRuntime } from "../src/runtime.node.ts";
 import { proxyFor } from "../src/runtime.proxy.ts";
+import { listening } from "./listening.ts";
 
 const ended: (() => unknown)[] = [];
 afterEach(() => {
   for (const end of ended.splice(0).toReversed()) end();
 });
 
-async function listen(server: Server): Promise<number> {
-  await new Promise<void>((resolve) => {
-    server.listen(0, "127.0.0.1", resolve);
-  });
-  ended.push(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  return (server.address() as AddressInfo).port;
-}
+const listen = (server: Server): Promise<number> => listening(server, ended);
 
 /** A WebSocket server that says back what it hears, behind any HTTP server. */
 async function echoing(server: Server): Promise<number> {

@@ -17,6 +17,7 @@ import { nodePost } from "../../src/service/post.node.ts";
 import { MemoryStore } from "../../src/service/store.memory.ts";
 import type { Change, Delivery, Entry } from "../../src/service/store.ts";
 import { type WebhookInput, Webhooks } from "../../src/service/webhooks.ts";
+import { listening } from "../listening.ts";
 
 const limit = { timeout: 20_000 };
 /** What must be in no sentence and reach nobody but the receiver that was meant. */
@@ -41,16 +42,7 @@ afterEach(() => {
   for (const end of ended.splice(0).toReversed()) end();
 });
 
-async function listen(server: Server): Promise<number> {
-  await new Promise<void>((resolve) => {
-    server.listen(0, "127.0.0.1", resolve);
-  });
-  ended.push(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  return (server.address() as AddressInfo).port;
-}
+const listen = (server: Server): Promise<number> => listening(server, ended);
 
 async function receiver(listener: RequestListener): Promise<string> {
   return `http://127.0.0.1:${await listen(createServer(listener))}/hook?token=${token}`;
