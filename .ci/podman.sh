@@ -33,6 +33,7 @@ CONF
   # The API's process needs them as well.
   export CONTAINERS_CONF=$state/containers.conf CONTAINERS_STORAGE_CONF=$state/storage.conf
   podman info >/dev/null || cannot "podman does not work here"
+  forget_name_server
 
   local folder node
   node=$(node -p process.execPath)
@@ -57,8 +58,21 @@ CONF
   cannot "podman's API does not answer"
 }
 
+# Removes what a name server that is no more has left in /run, which outlives a restart where it is no tmpfs. netavark
+# takes whatever process has its number for it and starts none; the next one fails at an address that is on no interface.
+forget_name_server() {
+  local folder=/run/containers/networks/aardvark-dns file address
+  [[ -e $folder/aardvark.pid && $(cat "/proc/$(<"$folder/aardvark.pid")/comm" 2>/dev/null) == aardvark-dns ]] && return
+  for file in "$folder"/*; do
+    [[ -f $file ]] || continue # the folder is empty, or missing
+    read -r address <"$file" || true # the number has no line end
+    [[ $file == */aardvark.pid ]] || ! grep -qwF -- "${address%%[ ,]*}" /proc/net/fib_trie && rm -f "$file"
+  done
+}
+
 podman_down() {
   podman ps -aq | xargs -r podman rm -f -t 0 >/dev/null # in this storage there are none but the tests'
+  podman network prune -f >/dev/null
   podman image prune -f >/dev/null
   kill "$podman_service"
 }
