@@ -22,15 +22,20 @@ const commands: Readonly<Partial<Record<string, Command>>> = {
   openapi: async (...call) => (await import("./cli/openapi.ts")).openapi(...call),
 };
 
-/** The settings are described once, in English, as their names are. */
-const options = `${Object.values(settings)
-  .map(
-    ({ flag, env, value, help }) =>
-      `  ${`--${flag} ${value}`.padEnd(26)} ${env.join(", ")}\n  ${"".padEnd(26)} ${help}`,
-  )
-  .join("\n")}
-  --json                     print {"ready":true,"url":…} as the first line on stdout; logs stay on stderr
+/** What each setting is, with its flag and its names in the environment. */
+const options = (language: keyof Sentence): string =>
+  `${Object.values(settings)
+    .map(
+      ({ flag, env, value, help }) =>
+        `  ${`--${flag} ${value}`.padEnd(26)} ${env.join(", ")}\n  ${"".padEnd(26)} ${help[language]}`,
+    )
+    .join("\n")}
+  --json                     ${json[language]}
 `;
+const json: Sentence = {
+  en: 'print {"ready":true,"url":…} as the first line on stdout; logs stay on stderr',
+  zh: '标准输出的第一行为 {"ready":true,"url":…}；日志仍写到标准错误',
+};
 
 const usage: Sentence = {
   en: `${program}: holds a WeCom AI bot's line to the gateway and says so when it does not
@@ -53,7 +58,7 @@ The echo bot knows a few words that try a bot's abilities:
   !upload N   a file of N bytes                    !fail        a handler that throws
 
 Options of serve (flag > environment > default)
-${options}`,
+${options("en")}`,
   zh: `${program}：维持企业微信智能机器人到网关的线路，断开时会如实说明
 
 用法
@@ -74,7 +79,7 @@ ${options}`,
   !upload N   N 字节的文件                   !fail        会抛出异常的处理函数
 
 serve 的选项（参数 > 环境变量 > 默认值）
-${options}`,
+${options("zh")}`,
 };
 
 /** Everything but the process: arguments in, exit code out (undefined: a server is running). */

@@ -53,151 +53,273 @@ interface Setting {
   readonly flag: string;
   readonly env: readonly string[];
   readonly value: string;
-  readonly help: string;
+  readonly help: Sentence;
 }
 
-const ms = (flag: string, help: string, ...alias: string[]): Setting => ({
+const ms = (flag: string, en: string, zh: string, ...alias: string[]): Setting => ({
   flag,
   env: [`OPENWS_${flag.toUpperCase().replaceAll("-", "_")}`, ...alias],
   value: "MS",
-  help,
+  help: { en, zh },
 });
 
 /** The settings that take a value. The order is that of `--help`. */
 export const settings = {
-  botId: { flag: "bot-id", env: ["WECOM_BOT_ID"], value: "ID", help: "the bot's id (required)" },
+  botId: {
+    flag: "bot-id",
+    env: ["WECOM_BOT_ID"],
+    value: "ID",
+    help: { en: "the bot's id (required)", zh: "机器人 ID（必填）" },
+  },
   secret: {
     flag: "bot-secret",
     env: ["WECOM_BOT_SECRET"],
     value: "SECRET",
-    help: "its long-connection secret (required, here or in a file)",
+    help: {
+      en: "its long-connection secret (required, here or in a file)",
+      zh: "其长连接 Secret（必填，可直接给出或放在文件中）",
+    },
   },
   secretFile: {
     flag: "bot-secret-file",
     env: ["WECOM_BOT_SECRET_FILE"],
     value: "FILE",
-    help: "a file that holds it, as containers mount secrets",
+    help: { en: "a file that holds it, as containers mount secrets", zh: "存放该 Secret 的文件，容器通常以此方式挂载" },
   },
-  url: { flag: "bot-ws-url", env: ["WECOM_BOT_WS_URL"], value: "URL", help: `the gateway (${defaultUrl})` },
+  url: {
+    flag: "bot-ws-url",
+    env: ["WECOM_BOT_WS_URL"],
+    value: "URL",
+    help: { en: `the gateway (${defaultUrl})`, zh: `网关（${defaultUrl}）` },
+  },
   name: {
     flag: "bot-name",
     env: ["WECOM_BOT_NAME"],
     value: "NAME",
-    help: "its display name, stripped from the start of a group's texts",
+    help: {
+      en: "its display name, stripped from the start of a group's texts",
+      zh: "机器人的显示名称，会从群聊文本的开头去掉",
+    },
   },
   listen: {
     flag: "listen",
     env: ["OPENWS_LISTEN"],
     value: "HOST:PORT",
-    help: "where the HTTP API listens (127.0.0.1:8910; port 0 chooses one)",
+    help: {
+      en: "where the HTTP API listens (127.0.0.1:8910; port 0 chooses one)",
+      zh: "HTTP API 监听的地址（127.0.0.1:8910；端口 0 表示自动选择）",
+    },
   },
   afterKick: {
     flag: "after-kick",
     env: ["OPENWS_AFTER_KICK"],
     value: "stop|rejoin",
-    help: "when another instance of the bot takes over: stay away, or come back once (stop)",
+    help: {
+      en: "when another instance of the bot takes over: stay away, or come back once (stop)",
+      zh: "同一机器人的另一个实例接管时：不再连接，或重连一次（stop）",
+    },
   },
-  heartbeatMs: ms("heartbeat-ms", "between pings (30000)", "WECOM_HEARTBEAT_MS"),
-  ackMs: ms("ack-ms", "how long an ack may take (10000)", "WECOM_ACK_MS"),
-  backoffBaseMs: ms("backoff-base-ms", "first wait after a lost network (1000)", "WECOM_BACKOFF_BASE_MS"),
-  backoffMaxMs: ms("backoff-max-ms", "longest wait after a lost network (30 × the first)"),
-  pingTimeoutMs: ms("ping-timeout-ms", "how long a ping may go unanswered (as ack-ms, at most 10000)"),
-  idleMs: ms("idle-ms", "silence that ends a socket (2.5 × heartbeat-ms)"),
-  dialMs: ms("dial-ms", "for TCP, TLS and upgrade together (as ack-ms, at most 10000)"),
-  subscribeMs: ms("subscribe-ms", "for the ack of the subscribe (as ack-ms, at most 10000)"),
-  stableMs: ms("stable-ms", "after this long ready, waits begin at the first again (2 × heartbeat-ms)"),
-  drainMs: ms("drain-ms", "what SIGTERM leaves to finish open answers (4500)"),
-  handoverMs: ms("handover-ms", "age at which a bubble is finished and its answer goes on in a new one (540000)"),
-  probeMs: ms("probe-ms", "on a line that quiet, ask whether the gateway knows it still (never)"),
+  heartbeatMs: ms("heartbeat-ms", "between pings (30000)", "两次心跳之间的间隔（30000）", "WECOM_HEARTBEAT_MS"),
+  ackMs: ms("ack-ms", "how long an ack may take (10000)", "等待确认的时限（10000）", "WECOM_ACK_MS"),
+  backoffBaseMs: ms(
+    "backoff-base-ms",
+    "first wait after a lost network (1000)",
+    "网络中断后的首次等待（1000）",
+    "WECOM_BACKOFF_BASE_MS",
+  ),
+  backoffMaxMs: ms(
+    "backoff-max-ms",
+    "longest wait after a lost network (30 × the first)",
+    "网络中断后的最长等待（首次等待的 30 倍）",
+  ),
+  pingTimeoutMs: ms(
+    "ping-timeout-ms",
+    "how long a ping may go unanswered (as ack-ms, at most 10000)",
+    "心跳无应答的时限（同 ack-ms，最多 10000）",
+  ),
+  idleMs: ms(
+    "idle-ms",
+    "silence that ends a socket (2.5 × heartbeat-ms)",
+    "静默多久即关闭连接（heartbeat-ms 的 2.5 倍）",
+  ),
+  dialMs: ms(
+    "dial-ms",
+    "for TCP, TLS and upgrade together (as ack-ms, at most 10000)",
+    "TCP、TLS 与升级合计的时限（同 ack-ms，最多 10000）",
+  ),
+  subscribeMs: ms(
+    "subscribe-ms",
+    "for the ack of the subscribe (as ack-ms, at most 10000)",
+    "等待订阅确认的时限（同 ack-ms，最多 10000）",
+  ),
+  stableMs: ms(
+    "stable-ms",
+    "after this long ready, waits begin at the first again (2 × heartbeat-ms)",
+    "就绪达到此时长后，等待重新从首次算起（heartbeat-ms 的 2 倍）",
+  ),
+  drainMs: ms(
+    "drain-ms",
+    "what SIGTERM leaves to finish open answers (4500)",
+    "收到 SIGTERM 后留给未完成回答的时间（4500）",
+  ),
+  handoverMs: ms(
+    "handover-ms",
+    "age at which a bubble is finished and its answer goes on in a new one (540000)",
+    "气泡达到此时长即收尾，回答在新气泡中继续（540000）",
+  ),
+  probeMs: ms(
+    "probe-ms",
+    "on a line that quiet, ask whether the gateway knows it still (never)",
+    "线路静默达到此时长时，询问网关是否仍认得本连接（从不）",
+  ),
   config: {
     flag: "config",
     env: ["OPENWS_CONFIG"],
     value: "FILE",
-    help: "YAML or JSON: settings by these names in camelCase, and bots, webhooks, triggers, welcome, offline",
+    help: {
+      en: "YAML or JSON: settings by these names in camelCase, and bots, webhooks, triggers, welcome, offline",
+      zh: "YAML 或 JSON 文件：以上述名称的驼峰形式书写设置，另有 bots、webhooks、triggers、welcome、offline",
+    },
   },
   botsFile: {
     flag: "bots-file",
     env: ["WECOM_BOTS_FILE"],
     value: "FILE",
-    help: "several bots: a YAML or JSON list of {id, secret or secretFile, name?, url?}",
+    help: {
+      en: "several bots: a YAML or JSON list of {id, secret or secretFile, name?, url?}",
+      zh: "多个机器人：YAML 或 JSON 列表，每项为 {id, secret 或 secretFile, name?, url?}",
+    },
   },
   database: {
     flag: "database",
     env: ["OPENWS_DATABASE"],
     value: "FILE",
-    help: "where everything is kept (./data/openws.db); :memory: keeps nothing",
+    help: {
+      en: "where everything is kept (./data/openws.db); :memory: keeps nothing",
+      zh: "全部数据的存放处（./data/openws.db）；:memory: 则不留存",
+    },
   },
   storeKey: {
     flag: "store-key",
     env: ["OPENWS_STORE_KEY"],
     value: "KEY",
-    help: "encrypts what must not be read from the disk (made at the first start, in FILE.key beside the database)",
+    help: {
+      en: "encrypts what must not be read from the disk (made at the first start, in FILE.key beside the database)",
+      zh: "用来加密不得从磁盘读出的内容（首次启动时生成，存于数据库旁的 FILE.key）",
+    },
   },
-  retentionMs: ms("retention-ms", "how long settled messages are kept (2592000000, thirty days)"),
-  replyTtlMs: ms("reply-ttl-ms", "how long a reply waits for a line before it expires (86400000, a day)"),
-  pushTtlMs: ms("push-ttl-ms", "how long a push does, or a late answer to an event (3600000, an hour)"),
+  retentionMs: ms(
+    "retention-ms",
+    "how long settled messages are kept (2592000000, thirty days)",
+    "已了结的消息保留多久（2592000000，三十天）",
+  ),
+  replyTtlMs: ms(
+    "reply-ttl-ms",
+    "how long a reply waits for a line before it expires (86400000, a day)",
+    "回复等待线路多久后过期（86400000，一天）",
+  ),
+  pushTtlMs: ms(
+    "push-ttl-ms",
+    "how long a push does, or a late answer to an event (3600000, an hour)",
+    "主动消息或事件的迟到回答等待多久后过期（3600000，一小时）",
+  ),
   resendUnknown: {
     flag: "resend-unknown",
     env: ["OPENWS_RESEND_UNKNOWN"],
     value: "1",
-    help: "after a crash, send pushes once more that may have arrived (they are told as unknown)",
+    help: {
+      en: "after a crash, send pushes once more that may have arrived (they are told as unknown)",
+      zh: "崩溃后把可能已送达的主动消息再发一次（默认只记为 unknown）",
+    },
   },
   apiKey: {
     flag: "api-key",
     env: ["OPENWS_API_KEY"],
     value: "KEY[,KEY]",
-    help: "who may use the API; two while one is being replaced (generated, and printed once)",
+    help: {
+      en: "who may use the API; two while one is being replaced (generated, and printed once)",
+      zh: "使用 API 的密钥；更换期间可给两个（默认自动生成，只输出一次）",
+    },
   },
-  apiKeyFile: { flag: "api-key-file", env: ["OPENWS_API_KEY_FILE"], value: "FILE", help: "a file that holds it" },
+  apiKeyFile: {
+    flag: "api-key-file",
+    env: ["OPENWS_API_KEY_FILE"],
+    value: "FILE",
+    help: { en: "a file that holds it", zh: "存放该密钥的文件" },
+  },
   readKey: {
     flag: "read-key",
     env: ["OPENWS_READ_KEY"],
     value: "KEY[,KEY]",
-    help: "who may read and change nothing",
+    help: { en: "who may read and change nothing", zh: "只读密钥，不能做任何更改" },
   },
   allowCidr: {
     flag: "allow-cidr",
     env: ["OPENWS_ALLOW_CIDR"],
     value: "NET[,NET]",
-    help: "networks and addresses that may ask the API at all (all)",
+    help: { en: "networks and addresses that may ask the API at all (all)", zh: "允许访问 API 的网段与地址（全部）" },
   },
   publicUrl: {
     flag: "public-url",
     env: ["OPENWS_PUBLIC_URL"],
     value: "URL",
-    help: "where receivers reach this service, for the addresses of files (where it listens)",
+    help: {
+      en: "where receivers reach this service, for the addresses of files (where it listens)",
+      zh: "接收方访问本服务的地址，用于生成文件链接（默认为监听地址）",
+    },
   },
   webhookUrl: {
     flag: "webhook-url",
     env: ["OPENWS_WEBHOOK_URL"],
     value: "URL",
-    help: "gets every message and event; its response may hold the answer",
+    help: {
+      en: "gets every message and event; its response may hold the answer",
+      zh: "接收所有消息与事件；其响应中可带回答",
+    },
   },
   webhookSecret: {
     flag: "webhook-secret",
     env: ["OPENWS_WEBHOOK_SECRET"],
     value: "SECRET",
-    help: "signs the deliveries to it (required with it, at least 16 characters)",
+    help: {
+      en: "signs the deliveries to it (required with it, at least 16 characters)",
+      zh: "为投递签名（给出网络钩子时必填，至少 16 个字符）",
+    },
   },
   allowPrivate: {
     flag: "allow-private",
     env: ["OPENWS_ALLOW_PRIVATE"],
     value: "1",
-    help: "lets webhooks that are made through the API lead to private addresses",
+    help: {
+      en: "lets webhooks that are made through the API lead to private addresses",
+      zh: "允许通过 API 创建的网络钩子指向内网地址",
+    },
   },
   mediaDir: {
     flag: "media-dir",
     env: ["OPENWS_MEDIA_DIR"],
     value: "FOLDER",
-    help: "where users' files are kept (media beside the database)",
+    help: { en: "where users' files are kept (media beside the database)", zh: "用户文件的存放处（数据库旁的 media）" },
   },
-  mediaTtlMs: ms("media-ttl-ms", "how long they are kept (259200000, three days)"),
-  logLevel: { flag: "log-level", env: ["LOG_LEVEL"], value: "LEVEL", help: `${logLevels.join(", ")} (info)` },
+  mediaTtlMs: ms(
+    "media-ttl-ms",
+    "how long they are kept (259200000, three days)",
+    "用户文件保留多久（259200000，三天）",
+  ),
+  logLevel: {
+    flag: "log-level",
+    env: ["LOG_LEVEL"],
+    value: "LEVEL",
+    help: { en: `${logLevels.join(", ")} (info)`, zh: `${logLevels.join("、")}（info）` },
+  },
   logFormat: {
     flag: "log-format",
     env: ["LOG_FORMAT"],
     value: "json|pretty",
-    help: "logs go to stderr (pretty on a terminal, json elsewhere)",
+    help: {
+      en: "logs go to stderr (pretty on a terminal, json elsewhere)",
+      zh: "日志写到标准错误（终端上为 pretty，其他情况为 json）",
+    },
   },
 } as const satisfies Record<string, Setting>;
 

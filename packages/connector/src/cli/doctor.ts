@@ -25,7 +25,8 @@ import { troubleOf } from "../trouble.ts";
 import { type Command, languageOf, print, readArgs } from "./command.ts";
 import { type Subscribing, withLine } from "./line.ts";
 
-const help = `usage: openws-connector doctor [options]
+const help: Sentence = {
+  en: `usage: openws-connector doctor [options]
 
 Tries the way to the gateway: name, proxy, TCP, TLS, WebSocket upgrade. Says for each step how it went, how long it took
 and what to do. Exit code 0 when the whole way is open, 1 when it is not.
@@ -35,7 +36,19 @@ It never subscribes by itself, since that takes the line from an instance that r
   --bot-ws-url URL   the gateway (WECOM_BOT_WS_URL; ${defaultUrl})
   --allow-kick       subscribe, too: needs --bot-id and --bot-secret, or WECOM_BOT_ID and WECOM_BOT_SECRET
   --timeout-ms MS    for each step (10000)
-  --json             one JSON document instead of lines`;
+  --json             one JSON document instead of lines`,
+  zh: `用法：openws-connector doctor [选项]
+
+逐步检查到网关的路径：域名、代理、TCP、TLS、WebSocket 升级，说明每一步的结果、用时与处理办法。
+退出码：0 全程畅通，1 有一步不通。
+
+它不会自行订阅，因为订阅会把正在运行的实例踢下线。
+
+  --bot-ws-url URL   网关（WECOM_BOT_WS_URL；${defaultUrl}）
+  --allow-kick       同时尝试订阅：需要 --bot-id 与 --bot-secret，或 WECOM_BOT_ID 与 WECOM_BOT_SECRET
+  --timeout-ms MS    每一步的时限（10000）
+  --json             输出一份 JSON 文档，而不是逐行文字`,
+};
 
 /** The steps, in the order in which a connection takes them. */
 type StepName = "dns" | "proxy" | "tcp" | "tls" | "upgrade" | "subscribe";
@@ -73,7 +86,7 @@ export const doctor: Command = async (args, env) => {
   } as const;
   const { values } = readArgs({ args: [...args], options });
   if (values.help === true) {
-    print(help);
+    print(help[languageOf(env)]);
     return 0;
   }
   const language = languageOf(env);

@@ -19,7 +19,8 @@ import { type Command, FailedError, languageOf, print, readArgs, tell } from "./
 import { type Subscribing, withLine } from "./line.ts";
 import { progressOn } from "./progress.ts";
 
-const help = `usage: openws-connector send [TEXT] --to user:ID|chat:ID [what] (--api URL --key KEY | --allow-kick)
+const help: Sentence = {
+  en: `usage: openws-connector send [TEXT] --to user:ID|chat:ID [what] (--api URL --key KEY | --allow-kick)
 
 Sends a message of the bot's own: a text (Markdown), a file or a card. Exit code 0 when the gateway took it, 1 when it did
 not or nobody knows, 2 when the command is wrong.
@@ -36,7 +37,25 @@ how
   --bot ID           which of its bots (WECOM_BOT_ID; the only one, where it runs one)
   --allow-kick       by subscribing here, which takes the line from an instance that runs. Needs --bot-id and
                      --bot-secret, or WECOM_BOT_ID and WECOM_BOT_SECRET; --bot-ws-url for another gateway than
-                     ${defaultUrl}`;
+                     ${defaultUrl}`,
+  zh: `用法：openws-connector send [TEXT] --to user:ID|chat:ID [内容] (--api URL --key KEY | --allow-kick)
+
+发出一条机器人主动发送的消息：文本（Markdown）、文件或卡片。退出码：0 网关已接收，1 未接收或无从得知，2 用法有误。
+
+  --to user:ID       按 userid 发给用户；--to chat:ID 按 chatid 发给群聊，均与消息中所见相同
+  --markdown FILE    从文件读取文本；- 表示标准输入
+  --file PATH        5 字节至 20 MB 的文件，上传进度写到标准错误
+  --as KIND          作为 image、voice、video 或 file 发送；默认由文件名与内容决定
+  --card JSON        模板卡片；@FILE 表示从文件读取
+
+方式
+  --api URL          经由正在运行、持有机器人线路的连接器：http://127.0.0.1:8910
+  --key KEY          其 API 密钥（OPENWS_API_KEY）
+  --bot ID           其中哪个机器人（WECOM_BOT_ID；只有一个时即为该机器人）
+  --allow-kick       在此订阅，会把正在运行的实例踢下线。需要 --bot-id 与
+                     --bot-secret，或 WECOM_BOT_ID 与 WECOM_BOT_SECRET；--bot-ws-url 指定其他网关，默认为
+                     ${defaultUrl}`,
+};
 
 const kinds = ["image", "voice", "video", "file"] as const;
 
@@ -71,7 +90,7 @@ export const send: Command = async (args, env) => {
   } as const;
   const { values, positionals } = readArgs({ args: [...args], options, allowPositionals: true });
   if (values.help === true) {
-    print(help);
+    print(help[languageOf(env)]);
     return 0;
   }
   const to = targetOf(values.to);
