@@ -97,9 +97,22 @@ export const playOnce = async (
   };
 };
 
-/** Plays many, so many at once, in their order. */
+/** Plays many, so many at once, in their order, and keeps what each came to. */
 export const playAll = async (jobs: readonly Job[], options: PlayOptions): Promise<Played[]> => {
   const results: Played[] = [];
+  await playEach(jobs, options, (result, at) => {
+    results[at] = result;
+    options.onPlayed?.(result, false);
+  });
+  return results;
+};
+
+/** Plays many, so many at once, in their order; `take` is given what each came to, and its place. Keeps nothing. */
+export const playEach = async (
+  jobs: readonly Job[],
+  options: PlayOptions,
+  take: (played: Played, at: number) => void,
+): Promise<void> => {
   let next = 0;
   // Processes start one after another: fifty at once take longer to start than any case waits.
   let gate: Promise<void> = Promise.resolve();
@@ -114,12 +127,10 @@ export const playAll = async (jobs: readonly Job[], options: PlayOptions): Promi
       await before;
       const result = await playOnce(jobs[at]!, options, open);
       open();
-      results[at] = result;
-      options.onPlayed?.(result, false);
+      take(result, at);
     }
   };
   await Promise.all(Array.from({ length: Math.min(options.atOnce, jobs.length) }, worker));
-  return results;
 };
 
 /** What became of a check over all cases that judge it. */

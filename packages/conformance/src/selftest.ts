@@ -4,7 +4,7 @@
  */
 import { cases } from "./cases.ts";
 import type { Case } from "./check.ts";
-import { playOnce, type Played, type PlayOptions, type Spawn } from "./runner.ts";
+import { playEach, type Played, type PlayOptions, type Spawn } from "./runner.ts";
 import { defects, type Defect, type DefectRow } from "./defects.ts";
 
 /** What one broken bot came to. */
@@ -39,60 +39,107 @@ export const selfTest = async (
   spawnWith: (defect: Defect | "none") => Spawn,
   options: TrialOptions,
 ): Promise<readonly Trial[]> => {
-  const rows = Object.entries(defects) as [Defect, DefectRow][];
-  const wanted = rows.filter(([name, row]) => options.only?.(name, row) ?? true);
-  const trials: Trial[] = [];
-  const todo = wanted.flatMap(([defect, row]) =>
-    casesFor(row, options.all === true).map((played) => ({ defect, row, played })),
+  const wanted = (Object.entries(defects) as [Defect, DefectRow][]).filter(
+    ([name, row]) => options.only?.(name, row) ?? true,
   );
-  const open = new Map<Defect, Played[]>(wanted.map(([defect]) => [defect, []]));
-  let next = 0;
-  const worker = async (): Promise<void> => {
-    while (next < todo.length) {
-      const { defect, row, played } = todo[next++]!;
-      const gathered = open.get(defect)!;
-      gathered.push(await playOnce({ played, spawn: spawnWith(defect) }, options));
-      if (gathered.length < todo.filter((other) => other.defect === defect).length) continue;
-      const trial = await judged(defect, row, gathered, spawnWith(defect), options);
-      trials.push(trial);
-      options.onTrial?.(trial);
-    }
+  const trials: Trial[] = [];
+  const ended = (trial: Trial): void => {
+    trials.push(trial);
+    options.onTrial?.(trial);
   };
-  await Promise.all(Array.from({ length: options.atOnce }, worker));
+  const books = wanted.map(([defect, row]) => new Book(defect, row, casesFor(row, options.all === true).length));
+  const todo = books.flatMap((book) =>
+    casesFor(book.row, options.all === true).map((played) => ({ book, played, spawn: spawnWith(book.defect) })),
+  );
+  await playEach(todo, options, (played, at) => {
+    const { book } = todo[at]!;
+    book.note(played);
+    if (book.complete && book.doubts.length === 0) ended(book.trial());
+  });
+  // A machine that was busy elsewhere is no mistake of the suite; what comes out so twice is. By now little else is played.
+  const doubtful = books.filter(({ doubts }) => doubts.length > 0);
+  const again = doubtful.flatMap((book) =>
+    book.doubts.map((played) => ({ book, played, spawn: spawnWith(book.defect) })),
+  );
+  const left = new Map(doubtful.map((book) => [book, book.doubts.length]));
+  await playEach(again, { ...options, atOnce: repeatedAtOnce }, (played, at) => {
+    const { book } = again[at]!;
+    book.noteAgain(played);
+    left.set(book, left.get(book)! - 1);
+    if (left.get(book) === 0) ended(book.trial());
+  });
   return trials;
 };
+
+/**
+ * What one broken bot has come to so far. It keeps verdicts alone: the wire logs of a hundred and sixty cases, uploads among
+ * them, for as many bots are more than a machine has room for.
+ */
+class Book {
+  readonly defect: Defect;
+  readonly row: DefectRow;
+  /** What came out as it should not have: to be played once more. */
+  readonly doubts: Case[] = [];
+  readonly #due: number;
+  readonly #own: Case[] = [];
+  readonly #failed = new Map<Case, ReadonlySet<string>>();
+  readonly #mistakes: string[] = [];
+  #caught = false;
+  #noted = 0;
+  #ms = 0;
+
+  /** Of `due` cases. */
+  constructor(defect: Defect, row: DefectRow, due: number) {
+    this.defect = defect;
+    this.row = row;
+    this.#due = due;
+  }
+
+  /** Whether every case was played once; `doubts` is final then. */
+  get complete(): boolean {
+    return this.#noted === this.#due;
+  }
+
+  /** Takes what a case came to. */
+  note(played: Played): void {
+    this.#count(played);
+    this.#noted++;
+    const failed = played.findings.filter(({ verdict }) => verdict !== "pass").map(({ id }) => id);
+    this.#failed.set(played.played, new Set(failed));
+    if (played.played.checks.includes(this.row.fails)) this.#own.push(played.played);
+    if (!failed.every((id) => this.#lawful(id))) this.doubts.push(played.played);
+    // Where a defect shows in a narrow window, a busy machine may have passed it by.
+    if (this.complete && !this.#caught) this.doubts.push(...this.#own.filter((own) => !this.doubts.includes(own)));
+  }
+
+  /** Takes what a doubtful case came to when it was played again. */
+  noteAgain(played: Played): void {
+    this.#count(played);
+    for (const { id, verdict, message } of played.findings)
+      if (verdict !== "pass" && !this.#lawful(id) && this.#failed.get(played.played)?.has(id) === true)
+        this.#mistakes.push(`${id} came out as ${verdict}, too (${played.played.name}): ${message}`);
+  }
+
+  /** What it all came to. */
+  trial(): Trial {
+    const missed = this.#caught ? [] : [`${this.row.fails} did not fail, nor when it was repeated`];
+    return { defect: this.defect, mistakes: [...missed, ...this.#mistakes], ms: this.#ms };
+  }
+
+  #count({ findings, harness, ms }: Played): void {
+    if (harness !== undefined) this.#mistakes.push(`the harness failed: ${harness}`);
+    if (findings.some(({ id, verdict }) => id === this.row.fails && verdict === "fail")) this.#caught = true;
+    this.#ms += ms;
+  }
+
+  #lawful(id: string): boolean {
+    return id === this.row.fails || this.row.entails?.includes(id) === true;
+  }
+}
 
 /** The cases that judge the check of a defect, and the canaries. */
 const casesFor = ({ fails }: DefectRow, all: boolean): Case[] =>
   cases.filter(({ name, checks }) => all || checks.includes(fails) || canaries.includes(name));
 
-const judged = async (
-  defect: Defect,
-  { fails, entails = [] }: DefectRow,
-  gathered: Played[],
-  spawn: Spawn,
-  options: PlayOptions,
-): Promise<Trial> => {
-  const failed = (played: Played): string[] =>
-    played.findings.filter(({ verdict }) => verdict !== "pass").map(({ id }) => id);
-  const lawful = (id: string): boolean => id === fails || entails.includes(id);
-  const mistakes = gathered.flatMap(({ harness }) => (harness === undefined ? [] : [`the harness failed: ${harness}`]));
-  const caught = (played: Played): boolean =>
-    played.findings.some(({ id, verdict }) => id === fails && verdict === "fail");
-  // Where a defect shows in a narrow window, a machine that was busy elsewhere may have passed it by: once more, too.
-  if (!gathered.some(caught)) {
-    const own = gathered.filter(({ played }) => played.checks.includes(fails));
-    const again: Played[] = [];
-    for (const { played } of own) again.push(await playOnce({ played, spawn }, options));
-    if (!again.some(caught)) mistakes.push(`${fails} did not fail, nor when it was repeated`);
-  }
-  for (const played of gathered) {
-    if (failed(played).every(lawful)) continue;
-    // A machine that was busy elsewhere is no mistake of the suite; what fails twice is.
-    const again = await playOnce({ played: played.played, spawn }, options);
-    for (const { id, verdict, message } of again.findings)
-      if (verdict !== "pass" && !lawful(id) && failed(played).includes(id))
-        mistakes.push(`${id} came out as ${verdict}, too (${played.played.name}): ${message}`);
-  }
-  return { defect, mistakes, ms: gathered.reduce((sum, { ms }) => sum + ms, 0) };
-};
+/** How many doubtful cases are played again at once. */
+const repeatedAtOnce = 2;
