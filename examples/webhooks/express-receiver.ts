@@ -9,7 +9,7 @@ import express from "express";
 
 const secret = process.env["WEBHOOK_SECRET"] ?? "";
 if (secret === "") throw new Error("set WEBHOOK_SECRET to the webhook's secret");
-const rememberedIds = 10_000;
+const rememberedIds = Number(process.env["REMEMBERED_IDS"] ?? 10_000);
 const maxWaiting = Number(process.env["MAX_WAITING"] ?? 1_000);
 
 const seen = new Set<string>();

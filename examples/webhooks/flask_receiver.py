@@ -16,7 +16,7 @@ from collections import OrderedDict
 from flask import Flask, request
 
 SECRET = os.environ["WEBHOOK_SECRET"]
-REMEMBERED_IDS = 10_000
+REMEMBERED_IDS = int(os.environ.get("REMEMBERED_IDS", "10000"))
 TOLERANCE_S = 300
 
 app = Flask(__name__)

@@ -10,7 +10,7 @@ import { Hono } from "hono";
 const secret = process.env["WEBHOOK_SECRET"] ?? "";
 if (secret === "") throw new Error("set WEBHOOK_SECRET to the webhook's secret");
 /** Deliveries come at least once. As many ids are kept as can come again within any retry. */
-const rememberedIds = 10_000;
+const rememberedIds = Number(process.env["REMEMBERED_IDS"] ?? 10_000);
 /** Work that waits; beyond it the sender is asked to come back. */
 const maxWaiting = Number(process.env["MAX_WAITING"] ?? 1_000);
 

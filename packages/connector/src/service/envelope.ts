@@ -30,7 +30,7 @@ export interface Envelope {
   readonly fromUser: string;
   /** The bot's id, or the group's chatid. */
   readonly toUser: string;
-  /** 1 text, 3 image, 34 voice, 43 video, 47 emoji, 49 file, mixed and whatever else, 10000 events. */
+  /** 1 text, 3 image, 34 voice, 43 video, 49 file, mixed and whatever else, 10000 events; a bot is told of no emoji (47) or recall (10002). */
   readonly msgType: number;
   readonly content: string | Readonly<Record<string, unknown>>;
   /** Whether the bot itself said it. */

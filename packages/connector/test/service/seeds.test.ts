@@ -552,7 +552,9 @@ describe("D. a real-time listener", () => {
       if (!answered && it.clock.now() - startedAt >= said * 360_000) {
         said++;
         await it.say(`message ${said}`);
-      } else if (!answered) await it.clock.advance(30_000);
+      }
+      // As long as it is not answered, and no longer.
+      for (let step = 0; step < 6 && !answered; step++) await it.clock.advance(5_000);
       const { json } = await pulling;
       const { events } = json as { events: { type: string; time: string }[] };
       for (const { type, time } of events)
