@@ -23,7 +23,7 @@ import { Outbox, type OutboxEvent, type OutboxPoint } from "./outbox.ts";
 import type { Post } from "./post.ts";
 import { hex } from "./proof.ts";
 import { signatures } from "./signature.ts";
-import { Spool, type SpoolDisk, type SpoolEvent, type SpooledFile } from "./spool.ts";
+import { Spool, type SpoolDisk, type SpoolEvent, type SpooledFile, mayHaveFiles } from "./spool.ts";
 import { type Delivery, type Entry, type Store, StoreError, type StoreTrouble } from "./store.ts";
 import { Triggers } from "./triggers.ts";
 import { type Cipher, botVault, storeSealer } from "./vault.ts";
@@ -271,7 +271,7 @@ export class Service {
 
   /** The files of an entry, as far as they were fetched. */
   async filesOf(entry: Entry): Promise<readonly FileLink[]> {
-    return this.spool === undefined || entry.direction !== "in" ? [] : this.spool.filesOf(entry);
+    return this.spool === undefined || !mayHaveFiles(entry) ? [] : this.spool.filesOf(entry);
   }
 
   /** A file under its signed name. */

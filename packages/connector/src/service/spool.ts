@@ -45,6 +45,14 @@ export interface SpoolOptions {
   readonly tell: (event: SpoolEvent) => void;
 }
 
+/** The kinds of message that can hold files. */
+const kindsWithFiles: ReadonlySet<string> = new Set(["image", "mixed", "voice", "file", "video"]);
+
+/** Whether files can belong to an entry at all: of most there is nothing to look up. */
+export function mayHaveFiles({ direction, event, kind }: Pick<Entry, "direction" | "event" | "kind">): boolean {
+  return direction === "in" && event !== true && kindsWithFiles.has(kind);
+}
+
 /** What is told of files. */
 export type SpoolEvent =
   | { readonly type: "spooled"; readonly seq: Seq; readonly bytes: number }
