@@ -10,7 +10,6 @@ export interface PostRequest {
   readonly timeoutMs: number;
   /** Whether the URL may lead to an address that is not of the public internet. */
   readonly allowPrivate: boolean;
-  readonly signal?: AbortSignal | undefined;
 }
 
 /** The head of a response, and its body to be read or let go. */
