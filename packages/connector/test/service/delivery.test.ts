@@ -27,8 +27,13 @@ async function* utf8(parts: Iterable<string> | AsyncIterable<string>): AsyncGene
   for await (const part of parts) yield new TextEncoder().encode(part);
 }
 
-async function service(receivers: Record<string, Receiver>, options: Partial<WebhookInput> = {}, held = {}) {
-  const clock = manualClock();
+async function service(
+  receivers: Record<string, Receiver>,
+  options: Partial<WebhookInput> = {},
+  held = {},
+  chance = () => 0,
+) {
+  const clock = manualClock(undefined, chance);
   const store = new MemoryStore();
   const sealer = { seal: async (text: string) => btoa(text), unseal: async (text: string) => atob(text) };
   const webhooks = new Webhooks({ store, clock, sealer });
@@ -147,6 +152,15 @@ describe("a delivery", () => {
     expect(await world.state(1)).toBe("dead");
     expect(await world.deliveries(1)).toMatchObject([{ state: "dead", tries: 4 }]);
     expect(world.events).toContainEqual(expect.objectContaining({ type: "dead", why: "the receiver answered 500" }));
+  });
+
+  it("is tried again up to a fifth later than it would be, so that what failed together does not come back together", async () => {
+    const chances = [0, 0.5, 1];
+    const world = await service({ [url]: () => ({ status: 400 }) }, { retryCount: 3 }, {}, () => chances.shift() ?? 0);
+    await world.receive();
+    await world.clock.advance(60 * minuteMs);
+    const waits = world.requests.slice(1).map(({ at }, nth) => at - world.requests[nth]!.at);
+    expect(waits).toEqual([5_000, 16_500, 54_000]);
   });
 
   it("waits as long as the receiver asks by Retry-After, in seconds or as a date", async () => {
