@@ -21,7 +21,6 @@ import { Sequence, UnknownIdError, textOf } from "./ledger.ts";
 import { Offline } from "./offline.ts";
 import { Outbox, type OutboxEvent, type OutboxPoint } from "./outbox.ts";
 import type { Post } from "./post.ts";
-import { hex } from "./proof.ts";
 import { signatures } from "./signature.ts";
 import { Spool, type SpoolDisk, type SpoolEvent, type SpooledFile, mayHaveFiles } from "./spool.ts";
 import { type Delivery, type Entry, type Store, StoreError, type StoreTrouble } from "./store.ts";
@@ -162,9 +161,7 @@ export class Service {
         const body = JSON.stringify(envelopeOf(entry, { text, files: await this.filesOf(entry) }));
         const id = stableIdOf(entry);
         const timestamp = Math.floor(clock.now() / 1000);
-        const signed = await signatures(webhook.secrets, { id, timestamp, body }, (mac, said) =>
-          cipher.hmac(mac, said),
-        );
+        const signed = await signatures(webhook.secrets, { id, timestamp, body }, cipher.hmac);
         const traced = entry.traceparent === undefined ? {} : { traceparent: entry.traceparent };
         return { headers: { "content-type": "application/json", ...traced, ...signed }, body };
       },
@@ -184,7 +181,7 @@ export class Service {
         keepMs: media.keepMs,
         baseUrl: options.baseUrl,
         // Whoever has the address has the file, and nobody can make up another.
-        sign: (name) => Promise.resolve(hex(cipher.hmac(signingKey, name))),
+        sign: (name) => Promise.resolve(cipher.hmac(signingKey, name, "hex")),
         tell: (event) => tell({ of: "spool", event }),
       });
     this.#bots = new Bots({

@@ -26,13 +26,16 @@ export interface SignedHeaders {
 
 const encoder = new TextEncoder();
 
-/** HMAC-SHA256 of a text. */
-export type Hmac = (key: Uint8Array<ArrayBuffer>, text: string) => Uint8Array | Promise<Uint8Array>;
+/** HMAC-SHA256 of a text, spelled. */
+export type Hmac = (key: Uint8Array<ArrayBuffer>, text: string, as: "base64" | "hex") => string | Promise<string>;
 
 /** Keys by their bytes' array: importing one costs more than signing. */
 const imported = new WeakMap<Uint8Array<ArrayBuffer>, ReturnType<typeof importKey>>();
 /** The bytes of secrets, in both forms; secrets are few. */
-const keys = new Map<string, Uint8Array<ArrayBuffer>>();
+const keys = {
+  standard: new Map<string, Uint8Array<ArrayBuffer>>(),
+  plain: new Map<string, Uint8Array<ArrayBuffer>>(),
+};
 const rememberedKeys = 1_000;
 
 /**
@@ -49,8 +52,8 @@ export async function signatures(
   const standard: string[] = [];
   const plain: string[] = [];
   for (const secret of secrets) {
-    standard.push(`v1,${base64(await hmac(keyOf("standard", secret), `${id}.${seconds}.${body}`))}`);
-    plain.push(hex(await hmac(keyOf("plain", secret), `${seconds}:${body}`)));
+    standard.push(`v1,${await hmac(keyOf("standard", secret), `${id}.${seconds}.${body}`, "base64")}`);
+    plain.push(await hmac(keyOf("plain", secret), `${seconds}:${body}`, "hex"));
   }
   const [newest = "", previous] = plain;
   return {
@@ -111,11 +114,9 @@ export async function verifyWebhook(options: VerifyOptions): Promise<unknown> {
       `the request's time is more than ${toleranceMs / 1000} s from this machine's: it was repeated, or a clock is wrong`,
     );
   for (const secret of secrets) {
-    const [family, text] = standard
-      ? (["standard", `${id}.${timestamp}.${body}`] as const)
-      : (["plain", `${timestamp}:${body}`] as const);
-    const mac = await webHmac(keyOf(family, secret), text);
-    const expected = standard ? base64(mac) : hex(mac);
+    const expected = standard
+      ? await webHmac(keyOf("standard", secret), `${id}.${timestamp}.${body}`, "base64")
+      : await webHmac(keyOf("plain", secret), `${timestamp}:${body}`, "hex");
     if (given.some((each) => sameText(each, expected))) return JSON.parse(body) as unknown;
   }
   throw new WebhookVerificationError(
@@ -131,23 +132,24 @@ function headerOf(headers: VerifyOptions["headers"], name: string): string | und
 }
 
 function keyOf(family: "standard" | "plain", secret: string): Uint8Array<ArrayBuffer> {
-  const name = `${family} ${secret}`;
-  let key = keys.get(name);
+  const known = keys[family];
+  let key = known.get(secret);
   if (key === undefined) {
-    if (keys.size >= rememberedKeys) keys.clear();
+    if (known.size >= rememberedKeys) known.clear();
     key = family === "standard" ? standardKey(secret) : encoder.encode(secret);
-    keys.set(name, key);
+    known.set(secret, key);
   }
   return key;
 }
 
-async function webHmac(key: Uint8Array<ArrayBuffer>, text: string): Promise<Uint8Array> {
+async function webHmac(key: Uint8Array<ArrayBuffer>, text: string, as: "base64" | "hex"): Promise<string> {
   let ready = imported.get(key);
   if (ready === undefined) {
     ready = importKey(key);
     imported.set(key, ready);
   }
-  return new Uint8Array(await crypto.subtle.sign("HMAC", await ready, encoder.encode(text)));
+  const mac = new Uint8Array(await crypto.subtle.sign("HMAC", await ready, encoder.encode(text)));
+  return as === "hex" ? hex(mac) : base64(mac);
 }
 
 function importKey(bytes: Uint8Array<ArrayBuffer>) {

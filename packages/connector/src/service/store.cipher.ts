@@ -61,7 +61,7 @@ export const nodeCipher: Cipher = {
     sealed.set(cipher.getAuthTag(), 1 + nonceBytes + plain.length);
     return sealed;
   },
-  hmac: (key, text) => createHmac("sha256", keyObject(key)).update(text).digest(),
+  hmac: (key, text, as) => createHmac("sha256", keyObject(key)).update(text).digest(as),
   open: (key, sealed, bound) => {
     if (sealed[0] !== version || sealed.length < 1 + nonceBytes + tagBytes) return undefined;
     const nonce = sealed.subarray(1, 1 + nonceBytes);

@@ -27,7 +27,6 @@ export class MemoryStore implements Store {
   /** The numbers in `#entries`, ascending. */
   #seqs: Seq[] = [];
   #lastSeq = 0;
-  readonly #msgids = new Map<string, Seq>();
   /** By entry, then by webhook. */
   readonly #deliveries = new Map<Seq, Map<string, Delivery>>();
   readonly #documents = new Map<Collection, Map<string, StoredDocument>>();
@@ -52,10 +51,6 @@ export class MemoryStore implements Store {
 
   entry(seq: Seq): Promise<Entry | undefined> {
     return this.#answer(() => this.#entries.get(seq));
-  }
-
-  entryByMsgid(bot: string, msgid: string): Promise<Entry | undefined> {
-    return this.#answer(() => this.#entries.get(this.#msgids.get(`${bot}\n${msgid}`) ?? 0));
   }
 
   recentMsgids(bot: string, limit: number): Promise<string[]> {
@@ -224,8 +219,6 @@ export class MemoryStore implements Store {
         else this.#bytes -= sizeOf(old);
         this.#bytes += sizeOf(entry);
         this.#entries.set(entry.seq, entry);
-        if (entry.direction === "in" && entry.msgid !== undefined)
-          this.#msgids.set(`${entry.bot}\n${entry.msgid}`, entry.seq);
         return;
       }
       case "delivery": {
@@ -259,7 +252,6 @@ export class MemoryStore implements Store {
     this.#bytes -= sizeOf(entry);
     this.#entries.delete(seq);
     this.#deliveries.delete(seq);
-    this.#msgids.delete(`${entry.bot}\n${entry.msgid ?? ""}`);
     this.#seqs.splice(lowerBound(this.#seqs, seq), 1);
   }
 }

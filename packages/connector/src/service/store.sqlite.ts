@@ -120,6 +120,8 @@ const migrations = [
   // What becomes of an entry changes without the rest of it. Null in `changed_at`: both still stand in `data`.
   `ALTER TABLE entry ADD COLUMN changed_at INTEGER;
    ALTER TABLE entry ADD COLUMN reason TEXT;`,
+  // Nobody looks for one msgid, and an index without order is the dearest of all to keep.
+  `DROP INDEX IF EXISTS entry_msgid;`,
 ];
 
 /** The writes of a commit, by name; the thread has them prepared and is told their places. */
@@ -221,12 +223,6 @@ class SqliteStore implements Store {
 
   async entry(seq: Seq): Promise<Entry | undefined> {
     const [row] = await this.#read("SELECT * FROM entry WHERE seq = ?", [seq]);
-    return row && entryOf(row);
-  }
-
-  async entryByMsgid(bot: string, msgid: string): Promise<Entry | undefined> {
-    const sql = "SELECT * FROM entry WHERE msgid = ? AND bot = ? AND direction = 'in' ORDER BY seq DESC LIMIT 1";
-    const [row] = await this.#read(sql, [msgid, bot]);
     return row && entryOf(row);
   }
 

@@ -213,7 +213,6 @@ export interface Store {
   /** `fence`: the number of the lease under which this is written; a smaller one than was seen rejects with `fenced`. */
   commit(changes: readonly Change[], fence?: number): Promise<void>;
   entry(seq: Seq): Promise<Entry | undefined>;
-  entryByMsgid(bot: string, msgid: string): Promise<Entry | undefined>;
   /** The msgids of a bot's last `in` entries, newest first: what a restarted bot must not take for new. */
   recentMsgids(bot: string, limit: number): Promise<string[]>;
   entries(filter: EntryFilter): Promise<Entry[]>;

@@ -18,8 +18,8 @@ export interface Cipher {
   key(secret: Uint8Array, info: string): Uint8Array;
   /** Nonce, ciphertext and tag in one; `bound` must be the same when it is opened. */
   seal(key: Uint8Array, plain: Uint8Array, bound: string): Uint8Array<ArrayBuffer>;
-  /** HMAC-SHA256. */
-  hmac(key: Uint8Array, text: string): Uint8Array;
+  /** HMAC-SHA256, spelled. */
+  readonly hmac: (key: Uint8Array, text: string, as: "base64" | "hex") => string;
   /** Undefined for what was not sealed under this key, or was changed. */
   open(key: Uint8Array, sealed: Uint8Array, bound: string): Uint8Array | undefined;
 }

@@ -43,7 +43,6 @@ class Door extends MemoryStore {
     for (const name of [
       "nextSeq",
       "entry",
-      "entryByMsgid",
       "recentMsgids",
       "entries",
       "delivery",

@@ -10,7 +10,7 @@ import { nodeCipher } from "../../src/service/store.cipher.ts";
 import type { Change, Entry } from "../../src/service/store.ts";
 import { type FakeSocket, VirtualRuntime, callback, happening } from "../virtual.ts";
 import { type ManualClock, manualClock } from "./clock.ts";
-import { TestStore } from "./stores.ts";
+import { TestStore, messageOf } from "./stores.ts";
 
 interface Rig {
   readonly service: Service;
@@ -90,13 +90,20 @@ const kinds = (rig: Rig): string[] =>
     return raw.subject.split(".").at(-1)!;
   });
 
+const disk: SpoolDisk = {
+  write: async (_, bytes) => (await new Response(bytes).arrayBuffer()).byteLength,
+  read: () => Promise.resolve(undefined),
+  remove: () => Promise.resolve(),
+  list: () => Promise.resolve([]),
+};
+
 describe("a service", () => {
   it("stores what comes, delivers it, and sends what the receiver answers", async () => {
     const rig = await begin();
     rig.answer.body = JSON.stringify({ reply: { markdown: "inline" } });
     rig.socket().receive(callback("hello", { msgid: "m1" }));
     await rig.clock.settle();
-    const entry = (await rig.store.entryByMsgid("bot", "m1"))!;
+    const entry = (await messageOf(rig.store, "m1"))!;
     expect(entry.state).toBe("delivered");
     const request = rig.posted.find(({ body }) => body.includes("hello"))!;
     expect(JSON.parse(request.body)).toMatchObject({ key: "bot", msgId: "m1", msgType: 1, content: "hello" });
@@ -124,10 +131,10 @@ describe("a service", () => {
     first.answer.status = 500;
     first.socket().receive(callback("hello", { msgid: "m1" }));
     await first.clock.settle();
-    expect((await first.store.entryByMsgid("bot", "m1"))?.state).toBe("received");
+    expect((await messageOf(first.store, "m1"))?.state).toBe("received");
     const second = await begin(first.store, first.clock);
     await second.clock.advance(60_000);
-    expect((await second.store.entryByMsgid("bot", "m1"))?.state).toBe("delivered");
+    expect((await messageOf(second.store, "m1"))?.state).toBe("delivered");
   });
 
   it("goes on with what a chat may be sent where the process before it stood", async () => {
@@ -172,7 +179,7 @@ describe("a service", () => {
     const rig = await begin(undefined, undefined, { triggers });
     rig.socket().receive(callback("this is URGENT", { msgid: "m1" }));
     await rig.clock.settle();
-    expect(await rig.store.entryByMsgid("bot", "m1")).toMatchObject({ tags: ["urgent"], state: "unrouted" });
+    expect(await messageOf(rig.store, "m1")).toMatchObject({ tags: ["urgent"], state: "unrouted" });
     expect(rig.socket().of("aibot_respond_msg")[0]?.body.stream?.content).toBe("on it");
   });
 
@@ -239,7 +246,7 @@ describe("a service", () => {
     expect(records).not.toContain("SECRET");
     expect(records).not.toContain("s3cret-of-bot");
     expect(JSON.stringify(rig.posted)).not.toContain("SECRET");
-    const entry = (await rig.store.entryByMsgid("bot", "m1"))!;
+    const entry = (await messageOf(rig.store, "m1"))!;
     expect(rig.service.wholeBodyOf(entry)).toMatchObject({ image });
   });
 
@@ -249,12 +256,6 @@ describe("a service", () => {
     first.socket().receive(callback("", { msgid: "m1", msgtype: "image", image }));
     await first.clock.settle();
     const asked: unknown[] = [];
-    const disk: SpoolDisk = {
-      write: async (_, bytes) => (await new Response(bytes).arrayBuffer()).byteLength,
-      read: () => Promise.resolve(undefined),
-      remove: () => Promise.resolve(),
-      list: () => Promise.resolve([]),
-    };
     const source: Media = {
       open: () => Promise.reject(new Error("not here")),
       download: async (...given) => {
@@ -265,10 +266,27 @@ describe("a service", () => {
     const second = await begin(first.store, first.clock, { media: { disk, source } });
     await second.clock.settle();
     expect(asked).toEqual([[image.url, image.aeskey]]);
-    const entry = (await second.store.entryByMsgid("bot", "m1"))!;
+    const entry = (await messageOf(second.store, "m1"))!;
     expect(await second.service.filesOf(entry)).toMatchObject([{ kind: "image", filename: "a.png" }]);
     await begin(first.store, first.clock, { media: { disk, source } });
     expect(asked.length).toBe(1);
+  });
+
+  it("does not look for the files of a message that can have none", async () => {
+    const rig = await begin(undefined, undefined, { media: { disk } });
+    const looked: string[] = [];
+    const document = rig.store.document.bind(rig.store);
+    rig.store.document = (...what) => {
+      looked.push(what.join(" "));
+      return document(...what);
+    };
+    rig.socket().receive(callback("hello", { msgid: "m1", response_url: "https://a.example" }));
+    rig.socket().receive(callback("", { msgid: "m2", msgtype: "voice", voice: { content: "hello" } }));
+    await rig.clock.settle();
+    expect((await messageOf(rig.store, "m1"))?.state).toBe("delivered");
+    const { seq, state } = (await messageOf(rig.store, "m2"))!;
+    expect(state).toBe("delivered");
+    expect(looked).toEqual([`media ${seq}`]);
   });
 
   it("refuses a key that is not the one of before", async () => {
@@ -282,14 +300,14 @@ describe("a service", () => {
     const rig = await begin(undefined, undefined, { retentionMs: 3_600_000 });
     rig.socket().receive(callback("hello", { msgid: "m1" }));
     await rig.clock.advance(2 * 3_600_000);
-    expect(await rig.store.entryByMsgid("bot", "m1")).toBeUndefined();
+    expect(await messageOf(rig.store, "m1")).toBeUndefined();
   });
 
   it("ends within its time: open bubbles visibly, its line politely, the rest in the store", async () => {
     const rig = await begin();
     rig.socket().receive(callback("hello", { msgid: "m1" }));
     await rig.clock.settle();
-    const { seq } = (await rig.store.entryByMsgid("bot", "m1"))!;
+    const { seq } = (await messageOf(rig.store, "m1"))!;
     const stream = await rig.service.outbox.stream(seq);
     await stream.append("half");
     const stopping = rig.service.stop(4_500);
