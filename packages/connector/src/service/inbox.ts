@@ -12,7 +12,15 @@ import type { Attachment, HappenedEvent, Message } from "../message.ts";
 import type { Clock } from "./clock.ts";
 import type { OutMessage } from "./inline.ts";
 import { type Sequence, putEntry } from "./ledger.ts";
-import { type Delivery, type Entry, type EpochMs, type Store, StoreError, type StoreTrouble } from "./store.ts";
+import {
+  type Change,
+  type Delivery,
+  type Entry,
+  type EpochMs,
+  type Store,
+  StoreError,
+  type StoreTrouble,
+} from "./store.ts";
 import type { TriggerOutcome } from "./triggers.ts";
 import type { BotVault } from "./vault.ts";
 
@@ -173,12 +181,12 @@ export class Inbox {
     probe?.("before-commit");
     this.#inFlight++;
     try {
-      await store.commit(
-        records.flatMap(({ entry, deliveries }) => [
-          putEntry(entry),
-          ...deliveries.map((delivery) => ({ put: "delivery", delivery }) as const),
-        ]),
-      );
+      const changes: Change[] = [];
+      for (const { entry, deliveries } of records) {
+        changes.push(putEntry(entry));
+        for (const delivery of deliveries) changes.push({ put: "delivery", delivery });
+      }
+      await store.commit(changes);
     } finally {
       this.#inFlight--;
     }

@@ -218,7 +218,9 @@ class SqliteStore implements Store {
   }
 
   async commit(changes: readonly Change[], fence?: number): Promise<void> {
-    await this.#call({ type: "commit", steps: changes.flatMap(stepsOf), fence });
+    const steps: Step[] = [];
+    for (const change of changes) addSteps(steps, change);
+    await this.#call({ type: "commit", steps, fence });
   }
 
   async entry(seq: Seq): Promise<Entry | undefined> {
@@ -396,25 +398,32 @@ function errorOf({ trouble, message }: Refusal): StoreError {
 // ---------------------------------------------------------------------------------------------------------------------
 // Records and rows
 
-function stepsOf(change: Change): Step[] {
+function addSteps(steps: Step[], change: Change): void {
   if ("delete" in change) {
-    if (change.delete === "document") return [[places.deleteDocument, change.collection, change.key]];
+    if (change.delete === "document") {
+      steps.push([places.deleteDocument, change.collection, change.key]);
+      return;
+    }
     const whose = [change.userid, change.bot ?? null] as const;
-    return [
+    steps.push(
       [places.deleteDeliveriesOf, ...whose],
       [places.deleteEntriesOf, ...whose],
       [places.deleteChat, ...whose],
-    ];
+    );
+    return;
   }
   if ("update" in change) {
-    if (change.update === "state")
-      return [[places.updateState, change.seq, change.state, change.reason ?? null, change.changedAt]];
-    if (change.update === "entry") {
+    if (change.update === "state") {
+      steps.push([places.updateState, change.seq, change.state, change.reason ?? null, change.changedAt]);
+    } else if (change.update === "entry") {
       const { seq, state, reason, changedAt, sealed } = change.entry;
-      return [[places.updateEntry, seq, state, reason ?? null, changedAt, dataOf(change.entry), sealed ?? null]];
+      const said = [reason ?? null, changedAt, dataOf(change.entry), sealed ?? null] as const;
+      steps.push([places.updateEntry, seq, state, ...said]);
+    } else {
+      const { seq, webhook, state, tries, attempts, nextAt, changedAt } = change.delivery;
+      steps.push([places.updateDelivery, seq, webhook, state, tries, JSON.stringify(attempts), nextAt, changedAt]);
     }
-    const { seq, webhook, state, tries, attempts, nextAt, changedAt } = change.delivery;
-    return [[places.updateDelivery, seq, webhook, state, tries, JSON.stringify(attempts), nextAt, changedAt]];
+    return;
   }
   switch (change.put) {
     case "entry": {
@@ -422,19 +431,20 @@ function stepsOf(change: Change): Step[] {
       const { seq, bot, direction, kind, chat, user, msgid, replyTo, state, at, reason, changedAt } = entry;
       const looked = [chat?.id ?? null, user ?? null, msgid ?? null, replyTo ?? null] as const;
       const said = [reason ?? null, changedAt, dataOf(entry), entry.sealed ?? null] as const;
-      const step: Step = [places.entry, seq, bot, direction, kind, ...looked, state, at, ...said];
+      steps.push([places.entry, seq, bot, direction, kind, ...looked, state, at, ...said]);
       // One that was changed is not new in its chat.
-      if (chat === undefined || changedAt !== at) return [step];
-      return [step, [places.chat, bot, chat.id, chat.type, seq, at]];
+      if (chat !== undefined && changedAt === at) steps.push([places.chat, bot, chat.id, chat.type, seq, at]);
+      return;
     }
     case "delivery": {
       const { seq, webhook, bot, lane, state, tries, attempts, nextAt, createdAt, changedAt } = change.delivery;
       const said = attempts.length === 0 ? "[]" : JSON.stringify(attempts);
-      return [[places.delivery, seq, webhook, bot, lane, state, tries, said, nextAt, createdAt, changedAt]];
+      steps.push([places.delivery, seq, webhook, bot, lane, state, tries, said, nextAt, createdAt, changedAt]);
+      return;
     }
     case "document": {
       const { key, value, expiresAt } = change.document;
-      return [[places.document, change.collection, key, JSON.stringify(value), expiresAt ?? null]];
+      steps.push([places.document, change.collection, key, JSON.stringify(value), expiresAt ?? null]);
     }
   }
 }
