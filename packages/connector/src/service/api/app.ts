@@ -15,6 +15,7 @@ import { messageRoutes } from "./messages.ts";
 import { openRoutes } from "./open.ts";
 import { sameText, sha256 } from "../proof.ts";
 import { problem, problemOf } from "./problem.ts";
+import { Target } from "./schemas.ts";
 import { type Parts, newRoutes } from "./served.ts";
 import { streamRoutes } from "./streams.ts";
 import { webhookRoutes } from "./webhooks.ts";
@@ -53,8 +54,11 @@ export function createServiceApi(parts: Parts, access: Access): OpenAPIHono {
     const refusal = await refusalOf(c, access);
     if (refusal !== undefined) return refusal;
     c.header("cache-control", "no-store");
-    if (upload.test(c.req.path)) return next();
-    return limit(c, next);
+    if (!upload.test(c.req.path)) return limit(c, next);
+    await next();
+    // A file that is refused is not read to its end, so nothing can be asked over its connection any more.
+    if (!c.res.ok) c.header("connection", "close");
+    return undefined;
   });
 
   addRoutes(app, parts);
@@ -78,6 +82,8 @@ export function describeApi(version: string): object {
 
 function addRoutes(app: OpenAPIHono, parts: Parts): void {
   app.openAPIRegistry.registerComponent("securitySchemes", "key", { type: "http", scheme: "bearer" });
+  // A push is described by hand, and refers to it by name.
+  app.openAPIRegistry.register("Target", Target);
   for (const routes of [
     openRoutes,
     botRoutes,

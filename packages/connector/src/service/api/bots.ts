@@ -124,7 +124,7 @@ export function botRoutes(parts: Parts): OpenAPIHono {
       summary: "Push a message to a user or a group",
       request: {
         params,
-        query: z.object({
+        query: z.strictObject({
           wait: z.coerce.number().min(0).max(60).default(0).openapi({ description: "Seconds to wait for its end." }),
         }),
         headers: z.object({ "idempotency-key": z.string().min(1).max(255).optional() }),
@@ -151,7 +151,7 @@ export function botRoutes(parts: Parts): OpenAPIHono {
     summary: "Upload a file for a media_id, which lives for three days",
     request: {
       params,
-      query: z.object({
+      query: z.strictObject({
         filename: z.string().min(1).max(255),
         type: z.enum(["image", "voice", "video", "file"]).optional(),
       }),
@@ -185,7 +185,7 @@ export function botRoutes(parts: Parts): OpenAPIHono {
       tags: ["Messages"],
       summary: "Chats, the last active one first",
       request: {
-        query: z.object({
+        query: z.strictObject({
           bot: z.string().optional(),
           before: z.coerce.number().int().min(1).optional(),
           limit: z.coerce.number().int().min(1).max(1_000).default(100),

@@ -40,7 +40,7 @@ export function eventRoutes(parts: Parts): OpenAPIHono {
       tags,
       summary: "What came in and happened after a cursor; waits for something, if asked to",
       request: {
-        query: z.object({
+        query: z.strictObject({
           after: cursor.optional().openapi({ description: "The `cursor` of the page before; 0 for all there is." }),
           wait: z.coerce.number().min(0).max(60).default(0).openapi({ description: "Seconds." }),
           ...filter,
@@ -69,7 +69,7 @@ export function eventRoutes(parts: Parts): OpenAPIHono {
     path: "/v1/events/stream",
     tags,
     summary: "The same as server-sent events; Last-Event-ID goes on where a connection broke",
-    request: { query: z.object({ after: cursor.optional(), ...filter }) },
+    request: { query: z.strictObject({ after: cursor.optional(), ...filter }) },
     responses: {
       200: {
         description: "Each event's id is its cursor, its type the CloudEvent's, its data the CloudEvent.",

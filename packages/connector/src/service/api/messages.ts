@@ -29,7 +29,7 @@ export function messageRoutes(parts: Parts): OpenAPIHono {
       tags,
       summary: "The ledger, newest first",
       request: {
-        query: z.object({
+        query: z.strictObject({
           bot: z.string().optional(),
           direction: list.openapi({ description: "in, out, bot; several with commas" }),
           state: list.openapi({ description: "such as refused,unknown" }),
@@ -72,7 +72,7 @@ export function messageRoutes(parts: Parts): OpenAPIHono {
       path: "/v1/messages/{id}",
       tags,
       summary: "One message, with its answers and its deliveries",
-      request: { params, query: z.object({ wait }) },
+      request: { params, query: z.strictObject({ wait }) },
       responses: {
         200: json(
           "The message.",
@@ -102,7 +102,7 @@ export function messageRoutes(parts: Parts): OpenAPIHono {
       path: "/v1/messages",
       tags,
       summary: "Forget a person: what they wrote, and what was said to them alone",
-      request: { query: z.object({ userid: z.string().min(1).max(128), bot: z.string().optional() }) },
+      request: { query: z.strictObject({ userid: z.string().min(1).max(128), bot: z.string().optional() }) },
       responses: { 204: { description: "Forgotten." }, ...problems(401, 422, 503) },
     }),
     async (c) => {
@@ -120,7 +120,7 @@ export function messageRoutes(parts: Parts): OpenAPIHono {
       summary: "Answer a message or an event; the right command is chosen",
       request: {
         params,
-        query: z.object({ wait }),
+        query: z.strictObject({ wait }),
         headers: z.object({ "idempotency-key": z.string().min(1).max(255).optional() }),
         body: jsonBody(OutMessage),
       },
@@ -162,7 +162,7 @@ export function messageRoutes(parts: Parts): OpenAPIHono {
       tags: ["Webhooks"],
       summary: "Deliveries that were given up, newest first",
       request: {
-        query: z.object({ webhook: z.string().optional(), before: z.string().optional(), ...page }),
+        query: z.strictObject({ webhook: z.string().optional(), before: z.string().optional(), ...page }),
       },
       responses: {
         200: json("A page.", z.object({ deliveries: z.array(DeliveryView), next: z.string().optional() })),

@@ -137,7 +137,7 @@ export function webhookRoutes(parts: Parts): OpenAPIHono {
       summary: "Its deliveries with their tries, newest first",
       request: {
         params,
-        query: z.object({
+        query: z.strictObject({
           state: z.enum(["pending", "delivered", "dead", "cancelled"]).optional(),
           before: z.string().optional(),
           ...page,
