@@ -222,6 +222,17 @@ describe("a service", () => {
     expect(rig.posted.some(({ body }) => body.includes("hello"))).toBe(true);
   });
 
+  it("pings in time while a sync does not end, and tells nobody meanwhile", async () => {
+    const rig = await begin();
+    rig.store.commit = () => Promise.withResolvers<never>().promise;
+    for (let nth = 0; nth < 100; nth++) rig.socket().receive(callback(`message ${nth}`));
+    const before = rig.socket().of("ping").length;
+    await rig.lines()[0]!.advance(90_000);
+    expect(rig.socket().of("ping").length - before).toBe(3);
+    expect(rig.socket().dropped).toBeUndefined();
+    expect(rig.posted.some(({ body }) => body.includes("message 0"))).toBe(false);
+  });
+
   it("is not ready without a line, and says why", async () => {
     const rig = await begin();
     rig.socket().receive(happening("disconnected_event"));
