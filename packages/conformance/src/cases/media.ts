@@ -18,7 +18,7 @@ interface Fetched {
   readonly callback: Frame;
 }
 
-/** A user sends a file of these bytes, and the client is asked to fetch it. */
+/** A user sends a file of these bytes, and the client is asked to fetch it. What is wrong with it is so however often it does. */
 const fetched = async (
   stage: Stage,
   bytes: Buffer,
@@ -27,7 +27,7 @@ const fetched = async (
 ): Promise<Fetched | undefined> => {
   const { testee } = stage;
   testee.respond = (told) => (told.event === "message" ? { op: "reply", to: told.key, nothing: true } : undefined);
-  if (fault !== undefined) await stage.gateway.addFault(fault);
+  const armed = fault === undefined ? undefined : await stage.gateway.addFault(`${fault},times=100000`);
   const message = {
     from: { userid: "zhangsan" },
     msgtype: "file",
@@ -35,8 +35,9 @@ const fetched = async (
   } as UserMessage;
   const { msgid, reqId } = await stage.gateway.say(stage.bot.id, message);
   const report = await stage.until(() => testee.messages.find((one) => one.msgid === msgid), stage.ms(10_000) + 2_500);
+  const answer = report && (await stage.ask({ op: "download", to: report.key, item: 0 }, withinMs));
+  if (armed !== undefined) await stage.gateway.removeFault(armed.id);
   if (report === undefined) return undefined;
-  const answer = await stage.ask({ op: "download", to: report.key, item: 0 }, withinMs);
   const callback = stage.wire.all.find((frame) => frame.dir === "out" && frame.reqId === reqId)!;
   return { answer, sha256: createHash("sha256").update(bytes).digest("hex"), callback };
 };
