@@ -14,6 +14,7 @@ const { text } = await new Metrics(
   {
     bots: () => [],
     store: async () => ({ entries: 0, pendingDeliveries: 0, deadDeliveries: 0, unsentEntries: 0, bytes: 0 }),
+    storeTrouble: () => undefined,
     webhooks: () => [],
     openStreams: () => 0,
     now: () => 0,

@@ -66,6 +66,10 @@ export async function serve(
     {
       bots: () => (made.service?.bots() ?? []).map(({ id, state }) => ({ id, ...state })),
       store: () => store.stats(),
+      storeTrouble: () => {
+        const state = made.service?.state().store;
+        return state === "ok" ? undefined : state;
+      },
       webhooks: () =>
         (made.service?.webhooks.all() ?? []).map(({ id }) => ({ id, ...made.service!.dispatcher.health(id) })),
       openStreams: () => made.service?.outbox.size.streams ?? 0,

@@ -3,7 +3,8 @@
  *
  * Invariants: no label holds a user, a chat, a text or a word of the gateway's choice, so that the number of series is
  * bounded by bots, webhooks and errcodes; a counter that somebody is woken for is there, as 0, before it counts, since the
- * step from nothing to 1 is none that Prometheus sees; the store is asked once for all that is told of it.
+ * step from nothing to 1 is none that Prometheus sees; the store is asked once for all that is told of it, and what it
+ * does not answer takes no other figure with it.
  */
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { EventKind, MessageKind } from "../message.ts";
@@ -25,6 +26,8 @@ export interface Readings {
     readonly unsentEntries: number;
     readonly bytes: number;
   }>;
+  /** Why the store refuses to write; undefined while it takes what comes. */
+  storeTrouble(): string | undefined;
   webhooks(): readonly {
     readonly id: string;
     readonly circuit: "closed" | "open" | "half-open";
@@ -51,11 +54,25 @@ const kinds: ReadonlySet<string> = new Set<MessageKind | EventKind>([
   "disconnected_event",
 ]);
 
+/** A line that died of these had been deaf since its last frame. */
+const silent: ReadonlySet<string> = new Set(["ping-timeout", "silence", "not-subscribed"]);
+
+/** What the store says of itself: name, help, and the member that is shown. */
+const storeGauges = [
+  ["ledger_entries", "Lines of the ledger.", "entries"],
+  ["store_bytes", "Bytes of the store.", "bytes"],
+  ["outbox_depth", "Accepted and not sent yet.", "unsentEntries"],
+  ["deliveries_pending", "Deliveries that wait for their turn or their next try.", "pendingDeliveries"],
+  ["dead_letters", "Deliveries that were given up and not redriven.", "deadDeliveries"],
+] as const;
+
 /** The figures. */
 export class Metrics {
   readonly #readings: Readings;
   /** What the store said last; it counts a million lines in a tenth of a second. */
-  #stored: ReturnType<Readings["store"]> | undefined;
+  #stored: Promise<Awaited<ReturnType<Readings["store"]>> | undefined> | undefined;
+  /** Since when each bot has been deaf that should not be. */
+  readonly #deafSince = new Map<string, number>();
   readonly #registry = new Registry();
   readonly #received = this.#counter("messages_received_total", "Messages and events that were stored.", [
     "bot",
@@ -66,6 +83,16 @@ export class Metrics {
   readonly #refusals = this.#counter("refusals_total", "What the gateway refused, by errcode.", ["bot", "errcode"]);
   readonly #moves = this.#counter("connection_moves_total", "Where lines went, and why.", ["bot", "to", "why"]);
   readonly #kicks = this.#counter("kicks_total", "How often another instance took a bot's line.", ["bot"]);
+  readonly #deaf = this.#counter(
+    "deaf_seconds_total",
+    "Seconds in which a bot that should have a line had none: from the last frame of one that died until the next.",
+    ["bot"],
+  );
+  readonly #lost = this.#counter(
+    "messages_lost_total",
+    "Callbacks that are in no store: more came while it refused than memory holds.",
+    ["bot"],
+  );
   readonly #deliveries = this.#counter("deliveries_total", "Tries to deliver to webhooks.", ["webhook", "outcome"]);
   readonly #dead = this.#counter("dead_letters_total", "Deliveries that were given up.", ["webhook"]);
   readonly #mediaBytes = this.#counter("media_bytes_total", "Bytes of files that were fetched.", ["direction"]);
@@ -135,17 +162,15 @@ export class Metrics {
       for (const { id, lastFrameAt } of readings.bots())
         if (lastFrameAt !== undefined) each.set({ bot: id }, Math.max(0, readings.now() - lastFrameAt) / 1000);
     });
-    gauge("ledger_entries", "Lines of the ledger.", [], async (each) => each.set((await this.#stored)!.entries));
-    gauge("store_bytes", "Bytes of the store.", [], async (each) => each.set((await this.#stored)!.bytes));
-    gauge("outbox_depth", "Accepted and not sent yet.", [], async (each) =>
-      each.set((await this.#stored)!.unsentEntries),
-    );
-    gauge("deliveries_pending", "Deliveries that wait for their turn or their next try.", [], async (each) =>
-      each.set((await this.#stored)!.pendingDeliveries),
-    );
-    gauge("dead_letters", "Deliveries that were given up and not redriven.", [], async (each) =>
-      each.set((await this.#stored)!.deadDeliveries),
-    );
+    for (const [name, help, member] of storeGauges)
+      gauge(name, help, [], async (each) => {
+        const stored = await this.#stored;
+        if (stored === undefined) each.remove();
+        else each.set(stored[member]);
+      });
+    gauge("store_refusing", "1 for the reason for which the store refuses to write now.", ["trouble"], (each) => {
+      for (const trouble of storeTroubles) each.set({ trouble }, trouble === readings.storeTrouble() ? 1 : 0);
+    });
     gauge("webhook_circuit_open", "1 while a webhook is left alone because it fails.", ["webhook"], (each) => {
       for (const { id, circuit } of readings.webhooks()) each.set({ webhook: id }, circuit === "closed" ? 0 : 1);
     });
@@ -154,8 +179,14 @@ export class Metrics {
 
   /** The text for Prometheus, and its media type. */
   async text(): Promise<{ type: string; text: string }> {
-    for (const { id } of this.#readings.webhooks()) this.#dead.inc({ webhook: id }, 0);
-    this.#stored = this.#readings.store();
+    const readings = this.#readings;
+    for (const { id } of readings.webhooks()) this.#dead.inc({ webhook: id }, 0);
+    for (const { id } of readings.bots()) {
+      this.#lost.inc({ bot: id }, 0);
+      this.#deaf.inc({ bot: id }, 0);
+    }
+    for (const bot of this.#deafSince.keys()) this.#countDeaf(bot);
+    this.#stored = readings.store().catch(() => undefined);
     return { type: this.#registry.contentType, text: await this.#registry.metrics() };
   }
 
@@ -181,6 +212,26 @@ export class Metrics {
   moved(bot: string, to: string, why: string): void {
     this.#moves.inc({ bot, to, why });
     if (to === "kicked") this.#kicks.inc({ bot });
+    const deaf = this.#deafSince.has(bot);
+    // Where another instance has the line, or nobody wants it, nobody is deaf.
+    if (to === "ready" || to === "kicked" || to === "stopped") {
+      if (deaf) this.#countDeaf(bot);
+      this.#deafSince.delete(bot);
+    } else if (!deaf) {
+      const heardAt = this.#readings.bots().find(({ id }) => id === bot)?.lastFrameAt;
+      this.#deafSince.set(bot, (silent.has(why) ? heardAt : undefined) ?? this.#readings.now());
+    }
+  }
+
+  #countDeaf(bot: string): void {
+    const now = this.#readings.now();
+    this.#deaf.inc({ bot }, Math.max(0, now - this.#deafSince.get(bot)!) / 1000);
+    this.#deafSince.set(bot, now);
+  }
+
+  /** A callback is in no store, and will not be. */
+  lost(bot: string): void {
+    this.#lost.inc({ bot });
   }
 
   attempted(webhook: string, outcome: "delivered" | "failed", ms: number): void {

@@ -98,6 +98,7 @@ export function count(metrics: Metrics, told: ServiceEvent): void {
       return;
     case "inbox":
       if (told.event.type === "store-refused") metrics.storeRefused(told.event.trouble);
+      else if (told.event.type === "lost") metrics.lost(told.event.bot);
       return;
     case "outbox": {
       if (told.event.type !== "settled") return;

@@ -8,6 +8,7 @@ function metricsOf(readings: Partial<Readings> = {}): Metrics {
   const nothing: Readings = {
     bots: () => [],
     store: async () => stored,
+    storeTrouble: () => undefined,
     webhooks: () => [],
     openStreams: () => 0,
     now: () => 0,
@@ -52,4 +53,55 @@ it("the store is asked once a time, however much is told of it, and anew each ti
     expect(text).toContain(`openws_store_bytes ${time * 10}\n`);
   }
   expect(asked).toBe(2);
+});
+
+it("a store that does not even answer takes no other figure with it, and its trouble is a figure as long as it lasts", async () => {
+  let trouble: string | undefined = "corrupt";
+  const store = (): Promise<typeof stored> =>
+    trouble === undefined ? Promise.resolve(stored) : Promise.reject(new Error("the database is damaged"));
+  const metrics = metricsOf({ store, storeTrouble: () => trouble });
+  const during = await metrics.text();
+  expect(during.text).toContain('openws_store_refusing{trouble="corrupt"} 1\n');
+  expect(during.text).toContain('openws_store_refusing{trouble="full"} 0\n');
+  expect(during.text).toContain("openws_streams_open 0\n");
+  expect(during.text).not.toMatch(/^openws_ledger_entries \d/m);
+  trouble = undefined;
+  const after = await metrics.text();
+  expect(after.text).toContain('openws_store_refusing{trouble="corrupt"} 0\n');
+  expect(after.text).toContain("openws_ledger_entries 0\n");
+});
+
+it("seconds without a line are counted: from a silent line's last frame, while they last, and not for another's line", async () => {
+  let now = 1_000_000;
+  let lastFrameAt: number | undefined;
+  const bot = { id: "bot", connection: "ready", subscribed: true, receiving: "yes" } as const;
+  const metrics = metricsOf({ now: () => now, bots: () => [{ ...bot, lastFrameAt }] });
+  const deaf = async (): Promise<number> =>
+    Number(/^openws_deaf_seconds_total\{bot="bot"\} (\S+)$/m.exec((await metrics.text()).text)?.[1]);
+  expect(await deaf()).toBe(0);
+  const move = (to: string, why: string, afterMs: number): void => {
+    now += afterMs;
+    metrics.moved("bot", to, why);
+  };
+  move("dialing", "started", 0);
+  move("subscribing", "opened", 100);
+  move("ready", "subscribed", 400);
+  expect(await deaf()).toBe(0.5);
+  // Forty seconds until it is noticed, two until there is another one; somebody looks in between.
+  lastFrameAt = now;
+  move("waiting", "ping-timeout", 40_000);
+  now += 1_000;
+  expect(await deaf()).toBe(41.5);
+  move("dialing", "due", 500);
+  move("ready", "subscribed", 500);
+  expect(await deaf()).toBe(42.5);
+  // A closed socket says so at once.
+  lastFrameAt = now;
+  move("waiting", "closed", 20_000);
+  move("ready", "subscribed", 1_500);
+  move("kicked", "kicked", 5_000);
+  now += 3_600_000;
+  expect(await deaf()).toBe(44);
+  metrics.lost("bot");
+  expect((await metrics.text()).text).toContain('openws_messages_lost_total{bot="bot"} 1\n');
 });

@@ -70,6 +70,7 @@ async function world(options: Partial<ServiceOptions> = {}): Promise<World> {
     {
       bots: () => (made.service?.bots() ?? []).map(({ id, state }) => ({ id, ...state })),
       store: () => made.service!.store.stats(),
+      storeTrouble: () => undefined,
       webhooks: () => [],
       openStreams: () => 0,
       now: () => Date.now(),
@@ -486,6 +487,8 @@ describe("D. a real-time listener", () => {
     expect(text).toMatch(/^openws_messages_received_total\{bot="bot",kind="text"\} 1$/m);
     expect(text).toMatch(/^openws_deliveries_total\{webhook="wh_config",outcome="delivered"\} 1$/m);
     expect(text).toMatch(/^openws_subscribed\{bot="bot"\} 1$/m);
+    // From the start of the process to its first line.
+    expect(text).toMatch(/^openws_deaf_seconds_total\{bot="bot"\} 0\.\d+$/m);
   });
 
   test("D6 the log has time, level and text in each of its lines", async () => {
