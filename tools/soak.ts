@@ -1,6 +1,6 @@
 /**
  * `npm run soak`: the long runs, one after the other. Each prints its command, its seed and its figures, and the first that
- * fails ends the soak with its exit code. docs/simulator.md and docs/durability.md keep the figures.
+ * fails ends the soak with its exit code. docs/simulator.md, docs/durability.md and docs/conformance.md keep the figures.
  */
 import { spawnSync } from "node:child_process";
 import { parseArgs } from "node:util";
@@ -54,7 +54,16 @@ const runs: readonly Run[] = [
     name: "kills",
     command: ["packages/connector/tools/kills/run.ts", "--kills", values.kills, "--seed", values.seed],
   },
+  {
+    name: "self-test",
+    command: ["packages/conformance/src/cli.ts", "self-test", "--all", "--at-once", "24"],
+  },
 ];
+const names = runs.map(({ name }) => name);
+if (values.only !== undefined && !names.includes(values.only)) {
+  process.stderr.write(`soak: there is no run "${values.only}"; --only takes one of ${names.join(", ")}\n`);
+  process.exit(2);
+}
 
 for (const { name, command, env = {} } of runs) {
   if (values.only !== undefined && values.only !== name) continue;

@@ -200,36 +200,39 @@ const uploadOf = async (stage: Stage, bytes: number, user = "zhangsan", within =
   return partsOf(stage, after);
 };
 
-/** The largest number of chunks that were sent and not acknowledged, at each moment from one line to another. */
+/**
+ * The largest number of chunks that were sent and not acknowledged, at each moment from one line to another. One that is sent
+ * again, since its ack was late, is one chunk still.
+ */
 const inFlight = (stage: Stage, chunks: readonly Frame[], from = 0, to = Infinity): number => {
   let most = 0;
   for (const { seq } of chunks) {
     if (seq < from || seq > to) continue;
     const open = chunks.filter((other) => other.seq <= seq && (stage.wire.ackOf(other)?.seq ?? Infinity) > seq);
-    most = Math.max(most, open.length);
+    most = Math.max(most, new Set(open.map(nameOf)).size);
   }
   return most;
 };
 
+/** Which chunk of which file a frame carries. */
+const nameOf = ({ body }: Frame): string => `${String(body["upload_id"])} ${String(body["chunk_index"])}`;
+
 /** How often the chunk was sent that was sent most. */
 const mostSends = (chunks: readonly Frame[]): number => {
   const sends = new Map<string, number>();
-  for (const { body } of chunks) {
-    const chunk = `${String(body["upload_id"])} ${String(body["chunk_index"])}`;
-    sends.set(chunk, (sends.get(chunk) ?? 0) + 1);
-  }
+  for (const name of chunks.map(nameOf)) sends.set(name, (sends.get(name) ?? 0) + 1);
   return Math.max(0, ...sends.values());
 };
 
 /** How often the chunk was sent again that was sent again most after a refusal. A lost ack is a reason of its own. */
-const mostRepeats = (stage: Stage, chunks: readonly Frame[]): number => {
-  const refused = chunks.filter((chunk) => stage.wire.ackOf(chunk)?.json?.["errcode"] === -1);
-  const repeated = refused.filter((chunk) => chunks.some((other) => other.seq > chunk.seq && sameChunk(other, chunk)));
-  return Math.max(0, ...repeated.map((chunk) => repeated.filter((other) => sameChunk(other, chunk)).length));
-};
-
-const sameChunk = (one: Frame, other: Frame): boolean =>
-  one.body["upload_id"] === other.body["upload_id"] && one.body["chunk_index"] === other.body["chunk_index"];
+const mostRepeats = (stage: Stage, chunks: readonly Frame[]): number =>
+  mostSends(
+    chunks.filter(
+      (chunk) =>
+        stage.wire.ackOf(chunk)?.json?.["errcode"] === -1 &&
+        chunks.some((later) => later.seq > chunk.seq && nameOf(later) === nameOf(chunk)),
+    ),
+  );
 
 /**
  * How many chunks a client has in flight is seen where acks take longer than chunks: on a busy machine ten of these need 200 ms.
