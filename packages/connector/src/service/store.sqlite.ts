@@ -27,7 +27,7 @@ import {
   deliveryIdOf,
   deliveryOf,
 } from "./store.ts";
-import type { Answer, Operation, Refusal, Row, SqliteSetup, Step, Value } from "./store.sqlite.worker.ts";
+import type { Batch, Outcome, Question, Refusal, Row, SqliteSetup, Step, Value } from "./store.sqlite.worker.ts";
 
 /** How a database is opened. */
 export interface SqliteOptions {
@@ -163,10 +163,21 @@ const openEntry = `(state IN ('accepted', 'sent')
 const usedBytes =
   "SELECT (page_count - freelist_count) * page_size AS bytes FROM pragma_page_count, pragma_freelist_count, pragma_page_size";
 
-interface Waiting {
-  readonly operation: Operation;
-  readonly resolve: (value: unknown) => void;
-  readonly reject: (error: StoreError) => void;
+/** What goes to the other thread at once, while it is gathered and until it is answered. */
+interface Gathered {
+  readonly steps: Step[];
+  readonly fences: number[];
+  /** Of all its commits, which are stored together or not at all; undefined while there is none. */
+  committed: PromiseWithResolvers<void> | undefined;
+  readonly asked: {
+    readonly question: Question;
+    readonly resolve: (value: unknown) => void;
+    readonly reject: (error: StoreError) => void;
+  }[];
+}
+
+function nothingYet(): Gathered {
+  return { steps: [], fences: [], committed: undefined, asked: [] };
 }
 
 class SqliteStore implements Store {
@@ -174,8 +185,9 @@ class SqliteStore implements Store {
   readonly #path: string;
   readonly #worker: Worker;
   /** What is at the other thread; undefined while nothing is. The first is the opening. */
-  #away: readonly Waiting[] | undefined;
-  #waiting: Waiting[] = [];
+  #away: Gathered | undefined = { ...nothingYet(), committed: Promise.withResolvers() };
+  #next = nothingYet();
+  #sending = false;
   /** Why nothing can be asked any more. */
   #over: StoreError | undefined;
 
@@ -194,16 +206,11 @@ class SqliteStore implements Store {
     // the process's own source, such as --input-type, are not for it.
     const file = new URL(`./store.sqlite.worker${extname(import.meta.url)}`, import.meta.url);
     this.#worker = new Worker(file, { workerData: setup, execArgv: [] });
-    const opening = Promise.withResolvers<unknown>();
-    this.#away = [{ operation: { type: "close" }, resolve: opening.resolve, reject: opening.reject }];
-    this.opened = opening.promise.then(
-      () => undefined,
-      async (error: unknown) => {
-        await this.#worker.terminate();
-        throw error;
-      },
-    );
-    this.#worker.on("message", (answers: readonly Answer[]) => this.#answered(answers));
+    this.opened = this.#away!.committed!.promise.catch(async (error: unknown) => {
+      await this.#worker.terminate();
+      throw error;
+    });
+    this.#worker.on("message", (outcome: Outcome) => this.#answered(outcome));
     this.#worker.on("error", (error: Error) =>
       this.#end(
         new StoreError("failed", `the thread of the database ${path} ended: ${error.message}`, { cause: error }),
@@ -217,10 +224,16 @@ class SqliteStore implements Store {
     return Number(row?.["seq"] ?? 0) + 1;
   }
 
-  async commit(changes: readonly Change[], fence?: number): Promise<void> {
+  commit(changes: readonly Change[], fence?: number): Promise<void> {
+    if (this.#over !== undefined) return Promise.reject(this.#over);
     const steps: Step[] = [];
     for (const change of changes) addSteps(steps, change);
-    await this.#call({ type: "commit", steps, fence });
+    const batch = this.#next;
+    batch.steps.push(...steps);
+    if (fence !== undefined) batch.fences.push(fence);
+    batch.committed ??= Promise.withResolvers();
+    this.#sendSoon();
+    return batch.committed.promise;
   }
 
   async entry(seq: Seq): Promise<Entry | undefined> {
@@ -293,7 +306,7 @@ class SqliteStore implements Store {
       [surplus > 0 ? 9e15 : null, before, surplus > 0 ? Math.min(limit, surplus) : limit],
     );
     const seqs = JSON.stringify(doomed.map((row) => row["seq"]));
-    const removed = await this.#call({
+    const removed = await this.#ask({
       type: "change",
       statements: [
         [`DELETE FROM entry WHERE seq IN (SELECT value FROM json_each(?)) AND NOT ${openEntry}`, seqs],
@@ -327,12 +340,12 @@ class SqliteStore implements Store {
   }
 
   async backup(path: string): Promise<void> {
-    await this.#call({ type: "backup", path });
+    await this.#ask({ type: "backup", path });
   }
 
   async close(): Promise<void> {
     if (this.#over !== undefined) return;
-    const closed = this.#call({ type: "close" });
+    const closed = this.#ask({ type: "close" });
     this.#over = new StoreError("closed", `the database ${this.#path} is closed`);
     await closed;
     await this.#worker.terminate();
@@ -346,48 +359,60 @@ class SqliteStore implements Store {
   }
 
   async #read(sql: string, values: readonly Value[]): Promise<readonly Row[]> {
-    return (await this.#call({ type: "read", sql, values })) as readonly Row[];
+    return (await this.#ask({ type: "read", sql, values })) as readonly Row[];
   }
 
-  #call(operation: Operation): Promise<unknown> {
+  #ask(question: Question): Promise<unknown> {
     if (this.#over !== undefined) return Promise.reject(this.#over);
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ operation, resolve, reject });
-      // All that is called in one turn goes together.
-      if (this.#waiting.length === 1 && this.#away === undefined) queueMicrotask(() => this.#send());
+      this.#next.asked.push({ question, resolve, reject });
+      this.#sendSoon();
+    });
+  }
+
+  /** All that is called in one turn goes together. */
+  #sendSoon(): void {
+    if (this.#sending || this.#away !== undefined) return;
+    this.#sending = true;
+    queueMicrotask(() => {
+      this.#sending = false;
+      this.#send();
     });
   }
 
   #send(): void {
-    if (this.#away !== undefined || this.#waiting.length === 0) return;
-    const batch = this.#waiting;
-    this.#waiting = [];
+    const batch = this.#next;
+    if (this.#away !== undefined || (batch.committed === undefined && batch.asked.length === 0)) return;
+    this.#next = nothingYet();
     this.#away = batch;
-    this.#worker.postMessage(batch.map(({ operation }) => operation));
+    const { steps, fences, asked } = batch;
+    this.#worker.postMessage({ steps, fences, questions: asked.map(({ question }) => question) } satisfies Batch);
   }
 
-  #answered(answers: readonly Answer[]): void {
-    const batch = this.#away ?? [];
+  #answered({ refused, answers }: Outcome): void {
+    const { committed, asked } = this.#away ?? nothingYet();
     this.#away = undefined;
-    // Whoever waits behind a commit that was refused does not know it yet: going on would change their order.
-    const refused = answers.find((answer, at) => "refused" in answer && batch[at]?.operation.type === "commit");
-    const behind = refused === undefined ? [] : this.#waiting.filter(({ operation }) => operation.type === "commit");
-    if (behind.length > 0) this.#waiting = this.#waiting.filter(({ operation }) => operation.type !== "commit");
+    if (refused === undefined) committed?.resolve();
+    else {
+      committed?.reject(errorOf(refused));
+      // Whoever waits behind a commit that was refused does not know it yet: going on would change their order.
+      this.#next.committed?.reject(errorOf(refused));
+      this.#next = { ...nothingYet(), asked: this.#next.asked };
+    }
     for (const [at, answer] of answers.entries())
-      if ("refused" in answer) batch[at]?.reject(errorOf(answer.refused));
-      else batch[at]?.resolve(answer.value);
-    // In the order of calls, so that whoever keeps them to try again has that order.
-    for (const { reject } of behind)
-      if (refused !== undefined && "refused" in refused) reject(errorOf(refused.refused));
+      if ("refused" in answer) asked[at]?.reject(errorOf(answer.refused));
+      else asked[at]?.resolve(answer.value);
     this.#send();
   }
 
   #end(why: StoreError): void {
     this.#over ??= why;
-    const asked = [...(this.#away ?? []), ...this.#waiting];
+    for (const batch of [this.#away, this.#next]) {
+      batch?.committed?.reject(why);
+      for (const { reject } of batch?.asked ?? []) reject(why);
+    }
     this.#away = undefined;
-    this.#waiting = [];
-    for (const { reject } of asked) reject(why);
+    this.#next = nothingYet();
   }
 }
 

@@ -19,9 +19,8 @@ export type Row = Readonly<Record<string, Value>>;
 /** One statement of a commit: its place in `SqliteSetup.writes`, and its values. */
 export type Step = readonly [write: number, ...values: Value[]];
 
-/** What this thread is asked to do. */
-export type Operation =
-  | { readonly type: "commit"; readonly steps: readonly Step[]; readonly fence?: number | undefined }
+/** What this thread is asked beside commits. */
+export type Question =
   | { readonly type: "read"; readonly sql: string; readonly values: readonly Value[] }
   /** Statements in one transaction; answers how many rows the first of them changed. */
   | { readonly type: "change"; readonly statements: readonly (readonly [sql: string, ...values: Value[]])[] }
@@ -34,7 +33,21 @@ export interface Refusal {
   readonly message: string;
 }
 
-/** One answer for each operation of a batch, in their order. */
+/** What comes at once: commits, and what is asked after them. */
+export interface Batch {
+  /** The statements of all commits, in the order of calls. */
+  readonly steps: readonly Step[];
+  /** The fences of those commits that have one, in the order of calls. */
+  readonly fences: readonly number[];
+  readonly questions: readonly Question[];
+}
+
+/** What became of a batch: of its commits together, and of each question. */
+export interface Outcome {
+  readonly refused?: Refusal | undefined;
+  readonly answers: readonly Answer[];
+}
+
 export type Answer = { readonly value: unknown } | { readonly refused: Refusal };
 
 /** What the thread is started with. */
@@ -100,31 +113,31 @@ class Database {
     }
   }
 
-  /** Runs a batch: first its commits, together, then what else it holds. */
-  run(operations: readonly Operation[]): Answer[] {
-    const refused = this.#commit(operations.filter((operation) => operation.type === "commit"));
-    return operations.map((operation) => {
-      if (operation.type === "commit") return refused === undefined ? { value: undefined } : { refused };
+  /** Runs a batch: first its commits, together, then its questions. */
+  run({ steps, fences, questions }: Batch): Outcome {
+    const refused = this.#commit(steps, fences);
+    const answers = questions.map((question): Answer => {
       try {
-        return { value: this.#do(operation) };
+        return { value: this.#do(question) };
       } catch (error) {
         return { refused: refusalOf(error, this.#path) };
       }
     });
+    return { refused, answers };
   }
 
   /** All of them in one transaction, or none: a commit that is refused takes the others with it. */
-  #commit(commits: readonly Extract<Operation, { type: "commit" }>[]): Refusal | undefined {
-    if (commits.length === 0) return undefined;
+  #commit(steps: readonly Step[], fences: readonly number[]): Refusal | undefined {
+    if (steps.length === 0 && fences.length === 0) return undefined;
     let fence = this.#fence;
     try {
+      for (const next of fences) {
+        if (next < fence)
+          throw new RefusedError("fenced", `another process holds the lease: ${next} was outrun by ${fence}`);
+        fence = next;
+      }
       this.#transact(() => {
-        for (const commit of commits) {
-          if (commit.fence !== undefined && commit.fence < fence)
-            throw new RefusedError("fenced", `another process holds the lease: ${commit.fence} was outrun by ${fence}`);
-          fence = commit.fence ?? fence;
-          for (const [write, ...values] of commit.steps) this.#writes[write]!.run(...values);
-        }
+        for (const [write, ...values] of steps) this.#writes[write]!.run(...values);
         if (fence > this.#fence) this.#writeFence.run(fence);
       });
     } catch (error) {
@@ -134,14 +147,14 @@ class Database {
     return undefined;
   }
 
-  #do(operation: Exclude<Operation, { type: "commit" }>): unknown {
-    switch (operation.type) {
+  #do(question: Question): unknown {
+    switch (question.type) {
       case "read":
-        return this.#prepared(operation.sql).all(...operation.values);
+        return this.#prepared(question.sql).all(...question.values);
       case "change": {
         let changed: number | undefined;
         this.#transact(() => {
-          for (const [sql, ...values] of operation.statements) {
+          for (const [sql, ...values] of question.statements) {
             const { changes } = this.#prepared(sql).run(...values);
             changed ??= Number(changes);
           }
@@ -151,9 +164,9 @@ class Database {
         return changed;
       }
       case "backup":
-        if (existsSync(operation.path))
-          throw new RefusedError("failed", `a backup is not written over what is there: ${operation.path}`);
-        this.#prepared("VACUUM INTO ?").run(operation.path);
+        if (existsSync(question.path))
+          throw new RefusedError("failed", `a backup is not written over what is there: ${question.path}`);
+        this.#prepared("VACUUM INTO ?").run(question.path);
         return undefined;
       case "close":
         // The last one to close it moves the log into the file.
@@ -284,11 +297,11 @@ function open(): void {
   try {
     database = new Database(setup);
   } catch (error) {
-    port.postMessage([{ refused: refusalOf(error, setup.path) }] satisfies Answer[]);
+    port.postMessage({ refused: refusalOf(error, setup.path), answers: [] } satisfies Outcome);
     return;
   }
-  port.on("message", (operations: readonly Operation[]) => port.postMessage(database.run(operations)));
-  port.postMessage([{ value: undefined }] satisfies Answer[]);
+  port.on("message", (batch: Batch) => port.postMessage(database.run(batch)));
+  port.postMessage({ answers: [] } satisfies Outcome);
 }
 
 open();
