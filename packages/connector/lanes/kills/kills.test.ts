@@ -34,12 +34,14 @@ describe("the connector, killed under load", { timeout: 900_000 }, () => {
     const { code, output } = await kills("--kills", "6", "--seed", "12", "--without", "inbox");
     expect(code).toBe(1);
     expect(output).toMatch(/^[1-9]\d* messages without a line in the ledger/m);
+    expect(output).toMatch(/^[1-9]\d* messages neither delivered nor dead letters/m);
   });
 
   test("is seen to break its word when what goes out is not written", async () => {
     const { code, output } = await kills("--kills", "6", "--seed", "13", "--without", "outbox");
     expect(code).toBe(1);
     expect(output).toMatch(/^[1-9]\d* pushes that got 202 and have no line in the ledger/m);
+    expect(output).toMatch(/^[1-9]\d* pushes that got 202 and are not accounted for/m);
   });
 });
 

@@ -5,7 +5,8 @@
  *
  * Users of the mock gateway speak all the time, a receiver of webhooks fails half of the time and answers some messages in
  * its response, and somebody pushes through the API. Half of the kills come at named points of the code, the others at a
- * random instant. The wire has no acknowledgement for callbacks: what was sent to the socket less than 250 ms before a kill
+ * random instant, every second of them while the gateway is away: then what was accepted with 202 waits for a line, and
+ * nobody but the store knows of it. The wire has no acknowledgement for callbacks: what was sent to the socket less than 250 ms before a kill
  * may be in nobody's hands, and is counted apart.
  *
  * Exit code 0: all accounted for. 1: something was lost, out of order, or without a line in the ledger; it is printed.
@@ -41,6 +42,8 @@ const without = values.without === "inbox" || values.without === "outbox" ? valu
 
 /** Where a victim can be told to die. */
 const points = ["after-read", "before-commit", "after-commit", "before-send", "after-send", "during-delivery"] as const;
+/** How long the gateway has been away when a process is killed for it, and how long it is away in all. */
+const awayMs = { atKill: 400, inAll: 1_000 };
 /** What reached the socket this long before a kill must not be lost. */
 const graceMs = 250;
 /** The mock is changed where a limit of WeCom's would limit the load instead. */
@@ -293,13 +296,19 @@ async function main(): Promise<number> {
       const instantMs = point === undefined ? 300 + random() * 1_500 : 5_000;
       const died = await Promise.race([exited.then(() => true), sleep(instantMs).then(() => false)]);
       let to = Date.now();
+      const away = point === undefined && nth % 4 === 1 && !died;
+      if (away) {
+        // A connection that is reset takes what is in it with it: the life ends here, as far as messages go.
+        await gateway.addFault(`down:forMs=${awayMs.inAll}`);
+        await sleep(awayMs.atKill);
+      }
       if (!died) living.process.kill("SIGKILL");
       await exited;
       // It may have died by itself just before it was killed.
       const told = Number(await readFile(diary, "utf8").catch(() => Infinity));
       to = Math.min(to, told);
       lives.push({ from, to });
-      const name = died && point !== undefined ? point : "a random instant";
+      const name = away ? "while the gateway was away" : died && point !== undefined ? point : "a random instant";
       hits.set(name, (hits.get(name) ?? 0) + 1);
       victim = undefined;
     }
