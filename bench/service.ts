@@ -12,7 +12,7 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { Agent, createServer, request } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -75,10 +75,14 @@ const main = async (): Promise<void> => {
       loop: (count: number) => through(receiver, count, () => ask(loop, "post", count)),
     };
     for (const side of Object.values(sides)) await side(turn);
+    const processes = { service, loop };
     const turns: Record<keyof typeof sides, Turn[]> = { service: [], loop: [] };
+    const busy: Record<keyof typeof sides, number[]> = { service: [], loop: [] };
     for (let round = 1; round <= rounds; round++)
       for (const side of ["service", "loop"] as const) {
+        const before = busyUs(processes[side]);
         const took = await sides[side](turn);
+        busy[side].push((busyUs(processes[side]) - before) / turn);
         turns[side].push(took);
         process.stderr.write(
           `round ${round}, ${side}: ${Math.round(took.pace)} messages/s, p50 ${took.p50.toFixed(1)} ms, p99 ${took.p99.toFixed(1)} ms\n`,
@@ -95,6 +99,16 @@ const main = async (): Promise<void> => {
       ratio,
       aim: "≥ 0.5×",
       met: ratio >= 0.5,
+    });
+    say({
+      what: "callback → disk → webhook: processor time a message",
+      unit: "µs",
+      ours: median(busy.service),
+      theirs: median(busy.loop),
+      against: "a bare POST loop",
+      ratio: median(busy.service) / median(busy.loop),
+      aim: "told",
+      met: true,
     });
     // One at a time, so that what is measured is the way and not the queue.
     const calm = { service: await lone(receiver, load), loop: await lone(receiver, loop) };
@@ -164,6 +178,17 @@ const lone = async (receiver: ChildProcess, from: ChildProcess): Promise<Turn> =
   }
   const sorted = took.toSorted((a, b) => a - b);
   return { pace: NaN, p50: sorted[sorted.length >> 1]!, p99: sorted[Math.floor(sorted.length * 0.99)]! };
+};
+
+/** Processor time of all threads of a process so far. As below. */
+const busyUs = ({ pid }: ChildProcess): number => {
+  try {
+    const tasks = `/proc/${String(pid)}/task`;
+    const threads = readdirSync(tasks).map((thread) => readFileSync(join(tasks, thread, "schedstat"), "utf8"));
+    return threads.reduce((sum, schedstat) => sum + Number(schedstat.split(" ")[0]) / 1_000, 0);
+  } catch {
+    return NaN;
+  }
 };
 
 /** Linux says; elsewhere there is no such figure, and the row says NaN. */
