@@ -1,6 +1,6 @@
 /** Uploads, of bots that keep the echo contract: what is stated, what is sent, and what is made of a failure. */
 import { createHash } from "node:crypto";
-import type { Case, Surroundings } from "../check.ts";
+import { toleranceOf, type Case, type Surroundings } from "../check.ts";
 import type { Stage } from "../stage.ts";
 import { objectAt, stringAt, type Frame } from "../wire.ts";
 
@@ -338,12 +338,11 @@ const overloaded: Case = {
     const [refusal] = refusals;
     if (refusal === undefined) return;
     const before = inFlight(stage, chunks, 0, refusal.seq);
-    // What was sent before the refusal came is still in flight for a while.
-    const settled = chunks.find(
-      ({ seq }) =>
-        seq > refusal.seq &&
-        chunks.every((other) => other.seq > refusal.seq || (stage.wire.ackOf(other)?.seq ?? Infinity) < seq),
-    );
+    // What was sent before the client can have read the refusal is still in flight for a while.
+    const unaware = chunks.filter(({ at }) => at <= refusal.at + toleranceOf("UPLOAD-6").lateMs);
+    const settled = chunks
+      .slice(unaware.length)
+      .find(({ seq }) => unaware.every((chunk) => (stage.wire.ackOf(chunk)?.seq ?? Infinity) < seq));
     const then =
       settled === undefined ? 0 : inFlight(stage, chunks, settled.seq, chunks[chunks.indexOf(settled) + before]?.seq);
     await stage.gateway.addFault("errcode:errcode=-1,cmd=aibot_upload_media_chunk,times=100000");
