@@ -260,6 +260,20 @@ describe("the ledger", () => {
     expect((await ask("DELETE", "/v1/messages")).status).toBe(422);
   });
 
+  it("takes an answer once under one Idempotency-Key", async () => {
+    const { ask, add, store } = world();
+    await add();
+    const once = { "idempotency-key": "k1" };
+    const answers = [];
+    for (const _ of [1, 2]) answers.push(await ask("POST", "/v1/messages/msg_1/reply", { markdown: "hi" }, once));
+    expect(answers.map(({ status, json }) => [status, json.id])).toEqual([
+      [202, "msg_2"],
+      [202, "msg_2"],
+    ]);
+    expect(await store.entries({ limit: 10 })).toHaveLength(2);
+    expect((await ask("POST", "/v1/messages/msg_1/reply", { markdown: "other" }, once)).status).toBe(409);
+  });
+
   it("lets only what came in be answered", async () => {
     const { ask, add } = world();
     await add();
