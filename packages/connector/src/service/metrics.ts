@@ -95,7 +95,11 @@ export class Metrics {
   );
   readonly #deliveries = this.#counter("deliveries_total", "Tries to deliver to webhooks.", ["webhook", "outcome"]);
   readonly #dead = this.#counter("dead_letters_total", "Deliveries that were given up.", ["webhook"]);
-  readonly #mediaBytes = this.#counter("media_bytes_total", "Bytes of files that were fetched.", ["direction"]);
+  readonly #mediaBytes = this.#counter(
+    "media_bytes_total",
+    "Bytes of files that were fetched (in) and uploaded (out).",
+    ["direction"],
+  );
   readonly #storeRefusals = this.#counter("store_refusals_total", "Commits that the store refused.", ["trouble"]);
   readonly #deliverySeconds = new Histogram({
     name: "openws_webhook_seconds",

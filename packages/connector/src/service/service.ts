@@ -37,6 +37,7 @@ export type ServiceEvent =
   | { readonly of: "outbox"; readonly event: OutboxEvent }
   | { readonly of: "delivery"; readonly event: DeliveryEvent }
   | { readonly of: "spool"; readonly event: SpoolEvent }
+  | { readonly of: "uploaded"; readonly bot: string; readonly bytes: number }
   /** Something that nobody waits for failed. */
   | {
       readonly of: "service";
@@ -250,7 +251,13 @@ export class Service {
   ): Promise<Uploaded> {
     const bot = this.#bots.get(id);
     if (bot === undefined) throw new UnknownIdError("bot", id);
-    return bot.upload(bytes, { filename, ...(kind !== undefined && { kind }) });
+    let sentBytes = 0;
+    const onProgress = (done: number): void => {
+      sentBytes = done;
+    };
+    const uploaded = await bot.upload(bytes, { filename, onProgress, ...(kind !== undefined && { kind }) });
+    this.#options.tell({ of: "uploaded", bot: id, bytes: sentBytes });
+    return uploaded;
   }
 
   /** Whether messages get through: at least one bot is subscribed, and what comes can be stored. */

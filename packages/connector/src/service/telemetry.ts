@@ -81,6 +81,8 @@ export function logOf(told: ServiceEvent): LogRecord | undefined {
         ? { level: "debug", message: "a file was fetched", fields: { id: `msg_${event.seq}`, bytes: event.bytes } }
         : { level: "warn", message: `a file was not fetched: ${event.why}`, fields: { id: `msg_${event.seq}` } };
     }
+    case "uploaded":
+      return { level: "debug", message: "a file was uploaded", fields: { bot: told.bot, bytes: told.bytes } };
     case "service":
       return { level: "error", message: `${told.event.what} failed: ${told.event.why}`, fields: {} };
   }
@@ -120,6 +122,9 @@ export function count(metrics: Metrics, told: ServiceEvent): void {
     }
     case "spool":
       if (told.event.type === "spooled") metrics.media("in", told.event.bytes);
+      return;
+    case "uploaded":
+      metrics.media("out", told.bytes);
       return;
     case "service":
   }

@@ -159,6 +159,8 @@ it(
     const sent = await ask("POST", "/v1/bots/bot/messages?wait=10", { to: { userid: "lily" }, media });
     expect(sent.json).toMatchObject({ state: "acked" });
     expect(gateway.chat("bot", "lily")!.items.at(-1)).toMatchObject({ kind: "file", filename: "a.txt" });
+    const figures = await (await fetch(`${running.url}/metrics`)).text();
+    expect(figures).toMatch(/^openws_media_bytes_total\{direction="out"\} 1000000$/m);
     const large = await upload(21 * 1_048_576, "filename=b.txt");
     expect(large.status).toBe(422);
     expect(((await large.json()) as { detail: string }).detail).toMatch(/20 MB/);
