@@ -5,11 +5,11 @@ import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { type RequestListener, type Server, createServer } from "node:http";
 import { createServer as createHttps } from "node:https";
-import { type AddressInfo, type Socket, createServer as createTcp } from "node:net";
+import { type AddressInfo, type Socket, connect, createServer as createTcp } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
-import { afterEach, beforeEach, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { leftOut } from "../../../../tools/left-out.ts";
 import { systemClock } from "../../src/service/clock.system.ts";
 import { type DeliveryEvent, Dispatcher } from "../../src/service/delivery.ts";
@@ -290,4 +290,50 @@ it("one that closes its connections as they are used again loses nothing, and no
   expect(outcome.deliveries.map(({ tries }) => tries)).toEqual(Array.from({ length: messages }, () => 1));
   expect(answered.toSorted()).toEqual(Array.from({ length: messages }, (_, at) => `message ${at + 1}`));
   expect(dropped.length).toBeGreaterThan(0);
+});
+
+describe("behind a proxy", () => {
+  const given = { headers: {}, body: "said", timeoutMs: 5_000, allowPrivate: false };
+
+  /** One that asks for a password, and leads whatever it is asked for to the good receiver. */
+  async function proxy(opens: boolean): Promise<{ url: string; asked: string[] }> {
+    const asked: string[] = [];
+    const server = createServer();
+    server.on("connect", (request, socket: Socket) => {
+      socket.on("error", () => undefined);
+      asked.push(`${request.url ?? ""} ${request.headers["proxy-authorization"] ?? ""}`);
+      if (!opens) {
+        socket.end("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n");
+        return;
+      }
+      const onward = connect(Number(new URL(goodUrl).port), "127.0.0.1", () => {
+        socket.write("HTTP/1.1 200 OK\r\n\r\n");
+        socket.pipe(onward).pipe(socket);
+      });
+    });
+    return { url: `http://user:p%40ss@127.0.0.1:${await listen(server)}`, asked };
+  }
+
+  it("a receiver is reached through it, over connections that are kept", limit, async () => {
+    const { url, asked } = await proxy(true);
+    const { post, close } = nodePost({ http_proxy: url });
+    ended.push(close);
+    for (let nth = 0; nth < 6; nth++) {
+      const { body } = await post({ ...given, url: "http://receiver.example/hook" });
+      expect(await text(body)).toBe("ok");
+    }
+    expect(good).toEqual(Array.from({ length: 6 }, () => "said"));
+    expect(new Set(asked)).toEqual(new Set([`receiver.example:80 Basic ${btoa("user:p@ss")}`]));
+    // A connection is free a moment after its response has ended: there may be two.
+    expect(asked.length).toBeLessThan(3);
+  });
+
+  it("its refusal is a sentence without its password", limit, async () => {
+    const { url } = await proxy(false);
+    const { post, close } = nodePost({ http_proxy: url });
+    ended.push(close);
+    await expect(post({ ...given, url: "http://receiver.example/hook" })).rejects.toThrow(
+      /^the proxy opens no way there: it answered 407$/,
+    );
+  });
 });
