@@ -25,6 +25,8 @@ import { median, say } from "./row.ts";
 const rounds = Number(process.env["BENCH_ROUNDS"] ?? 5);
 /** Messages of a turn. */
 const turn = 3_000;
+/** Turns of either side before those that count: both are compiled by then. */
+const warmUp = 6;
 /** Messages of the long run, and those after which its memory is first looked at. */
 const many = Number(process.env["BENCH_MESSAGES"] ?? 40_000);
 const few = Math.min(10_000, many / 4);
@@ -74,7 +76,7 @@ const main = async (): Promise<void> => {
       service: (count: number) => through(receiver, count, () => ask(load, "talk", count)),
       loop: (count: number) => through(receiver, count, () => ask(loop, "post", count)),
     };
-    for (const side of Object.values(sides)) await side(turn);
+    for (let round = 0; round < warmUp; round++) for (const side of Object.values(sides)) await side(turn);
     const processes = { service, loop };
     const turns: Record<keyof typeof sides, Turn[]> = { service: [], loop: [] };
     const busy: Record<keyof typeof sides, number[]> = { service: [], loop: [] };
