@@ -41,6 +41,8 @@ export interface PlayOptions {
   readonly seed: number;
   /** How many cases at once. */
   readonly atOnce: number;
+  /** How many clients may be starting at once; 1. Fifty at once take longer to start than any case waits. */
+  readonly startsAtOnce?: number;
   /** Told after each case. */
   readonly onPlayed?: (played: Played, again: boolean) => void;
 }
@@ -114,17 +116,16 @@ export const playEach = async (
   take: (played: Played, at: number) => void,
 ): Promise<void> => {
   let next = 0;
-  // Processes start one after another: fifty at once take longer to start than any case waits.
-  let gate: Promise<void> = Promise.resolve();
+  const { startsAtOnce = 1 } = options;
+  const started: Promise<void>[] = [];
   const worker = async (): Promise<void> => {
     while (next < jobs.length) {
       const at = next++;
-      const before = gate;
       let open = (): void => undefined;
-      gate = new Promise((resolve) => {
+      started[at] = new Promise((resolve) => {
         open = resolve;
       });
-      await before;
+      await started[at - startsAtOnce];
       const result = await playOnce(jobs[at]!, options, open);
       open();
       take(result, at);

@@ -51,7 +51,7 @@ export const selfTest = async (
   const todo = books.flatMap((book) =>
     casesFor(book.row, options.all === true).map((played) => ({ book, played, spawn: spawnWith(book.defect) })),
   );
-  await playEach(todo, options, (played, at) => {
+  await playEach(todo, { ...options, startsAtOnce }, (played, at) => {
     const { book } = todo[at]!;
     book.note(played);
     if (book.complete && book.doubts.length === 0) ended(book.trial());
@@ -140,6 +140,9 @@ class Book {
 /** The cases that judge the check of a defect, and the canaries. */
 const casesFor = ({ fails }: DefectRow, all: boolean): Case[] =>
   cases.filter(({ name, checks }) => all || checks.includes(fails) || canaries.includes(name));
+
+/** How many bots may be starting at once: one by one, the starts of a thousand would take longer than what they play. */
+const startsAtOnce = 4;
 
 /** How many doubtful cases are played again at once. */
 const repeatedAtOnce = 2;
