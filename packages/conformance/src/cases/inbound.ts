@@ -202,7 +202,7 @@ const lawful: Case = {
   title: "The client talks with two users and is then left alone for a while.",
   checks: ["CONN-1", "CONN-3", "CONN-4", "REPLY-1", "REPLY-2", "STREAM-9"],
   play: async (stage) => {
-    await stage.ready();
+    await stage.steady();
     const told = [await stage.say("hello"), await stage.say("hello", "lisi")];
     await stage.answered(told[0]!.reqId, "zhangsan");
     await stage.answered(told[1]!.reqId, "lisi");
