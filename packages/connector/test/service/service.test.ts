@@ -327,6 +327,20 @@ describe("a service", () => {
     expect(rig.socket().of("aibot_respond_msg").at(-1)?.body.stream).toMatchObject({ finish: true });
     expect(rig.socket().dropped).toBe("politely");
   });
+
+  it("waits half of its time for a receiver that does not answer, and no longer", async () => {
+    const rig = await begin(undefined, undefined, { post: () => new Promise(() => undefined) });
+    rig.socket().receive(callback("hello", { msgid: "m1" }));
+    await rig.clock.settle();
+    let over = false;
+    const stopping = rig.service.stop(4_500).then(() => (over = true));
+    await rig.clock.advance(2_249);
+    expect(over).toBe(false);
+    await rig.clock.advance(1);
+    expect(over).toBe(true);
+    await stopping;
+    expect(rig.socket().dropped).toBe("politely");
+  });
 });
 
 describe("bots that are added", () => {
