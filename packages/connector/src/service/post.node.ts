@@ -2,7 +2,8 @@
  * `Post` over undici, which asks half of node:http's time for a request, and runs on Node, Deno and Bun.
  *
  * Decides which addresses may be asked, and what a failure is called. Invariants: the address that was judged is the one
- * that is connected to; no redirect is followed; a connection that was kept alive and is gone costs nobody a delivery.
+ * that is connected to; no redirect is followed; a connection that was kept alive and is gone costs nobody a try, save behind a
+ * proxy.
  */
 import { EventEmitter } from "node:events";
 import { isIP } from "node:net";
