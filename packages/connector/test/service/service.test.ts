@@ -329,7 +329,7 @@ describe("a service", () => {
   });
 
   it("waits half of its time for a receiver that does not answer, and no longer", async () => {
-    const rig = await begin(undefined, undefined, { post: () => new Promise(() => undefined) });
+    const rig = await begin(undefined, undefined, { post: () => Promise.withResolvers<never>().promise });
     rig.socket().receive(callback("hello", { msgid: "m1" }));
     await rig.clock.settle();
     let over = false;
