@@ -45,6 +45,8 @@ export function recordOf(event: BotEvent): LogRecord {
             message: "the gateway sent a command that is not known here",
             fields: { cmd: what.cmd },
           };
+        case "pong":
+          return { level: "debug", message: "a ping was answered", fields: { ms: what.afterMs } };
         case "server-ping":
           return { level: "debug", message: "the gateway sent a ping of its own", fields: {} };
         case "ping-refused":

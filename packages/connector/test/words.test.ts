@@ -52,6 +52,7 @@ const events: BotEvent[] = [
   { type: "notice", what: { type: "bent", note: "n" } },
   { type: "notice", what: { type: "stray-ack", req_id: "r", why: "late", errcode: 0 } },
   { type: "notice", what: { type: "unknown-command", cmd: "c" } },
+  { type: "notice", what: { type: "pong", afterMs: 1 } },
   { type: "notice", what: { type: "server-ping" } },
   { type: "notice", what: { type: "ping-refused", errcode: 1, errmsg: "e" } },
   { type: "message", message },

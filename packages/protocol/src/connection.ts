@@ -26,7 +26,7 @@
 import { type Millis, backoff } from "./backoff.ts";
 import { UsageError, classifySubscribe } from "./errors.ts";
 import { type EncodedFrame, type GatewayFrame, type Reason, cmd, decodeGatewayFrame, encode } from "./frames.ts";
-import { type Outcome, type RequestEffect, type RequestKey, Requests, makeReqId } from "./requests.ts";
+import { type RequestEffect, type RequestKey, Requests, makeReqId } from "./requests.ts";
 
 /** The states a connection can be in. Only in `ready` are requests taken. */
 export type ConnectionStateName =
@@ -124,10 +124,10 @@ export type ConnectionInput =
 /** What the caller must do, all of it, in order. */
 export type ConnectionEffect =
   | { readonly type: "dial"; readonly socket: SocketId }
-  | { readonly type: "send"; readonly socket: SocketId; readonly text: string }
+  | { readonly type: "send"; readonly socket: SocketId; readonly cmd: EncodedFrame["cmd"]; readonly text: string }
   /** Let the socket go now, without waiting for its `closed`, which would be ignored. */
   | { readonly type: "drop"; readonly socket: SocketId; readonly why: Cause }
-  | { readonly type: "settle"; readonly key: RequestKey; readonly outcome: Outcome }
+  | Extract<RequestEffect, { type: "settle" }>
   /** Give this to the application; `text` is the frame as it came. */
   | { readonly type: "deliver"; readonly push: Push; readonly text: string }
   /** Something an operator may want counted; the connection goes on. */
@@ -150,8 +150,10 @@ export interface Detail {
   readonly text: string;
 }
 
-/** What is odd about something the gateway sent. */
+/** What is odd about something the gateway sent, or worth a figure. */
 export type Notice =
+  /** A ping was answered, so long after it had left. */
+  | { readonly type: "pong"; readonly afterMs: Millis }
   | { readonly type: "undecodable"; readonly reason: Reason }
   | { readonly type: "bent"; readonly note: string }
   | { readonly type: "stray-ack"; readonly req_id: string; readonly why: "late" | "unknown"; readonly errcode: number }
@@ -279,6 +281,7 @@ type Heartbeat =
   | {
       readonly phase: "probing";
       readonly ping: string;
+      readonly pingedAt: Millis;
       readonly probe: string;
       readonly sentAt: Millis;
       readonly until: Millis;
@@ -453,7 +456,7 @@ export class Connection {
     const { subscribeMs, random } = this.#settings;
     const req_id = makeReqId("subscribe", random);
     this.#move("opened", { name: "subscribing", socket, req_id, giveUpAt: this.#now + subscribeMs });
-    this.#effects.push({ type: "send", socket, text: this.#subscription(req_id) });
+    this.#effects.push({ type: "send", socket, cmd: cmd.subscribe, text: this.#subscription(req_id) });
   }
 
   #subscription(req_id: string): string {
@@ -573,21 +576,23 @@ export class Connection {
         state.heartbeat = { phase: "asked", ping: this.#ping(state.socket), sentAt: this.#now, until };
         return;
       case "asked":
-        this.#probe(state, heartbeat.ping);
+        this.#probe(state, heartbeat);
         return;
       case "probing":
         this.#lose("ping-timeout");
     }
   }
 
-  #probe(state: Extract<State, { name: "ready" }>, ping: string): void {
+  #probe(state: Extract<State, { name: "ready" }>, { ping, sentAt }: Extract<Heartbeat, { phase: "asked" }>): void {
     const until = this.#now + this.#settings.pingTimeoutMs;
-    state.heartbeat = { phase: "probing", ping, probe: this.#ping(state.socket), sentAt: this.#now, until };
+    const probe = this.#ping(state.socket);
+    state.heartbeat = { phase: "probing", ping, pingedAt: sentAt, probe, sentAt: this.#now, until };
   }
 
   #ping(socket: SocketId): string {
     const req_id = makeReqId("ping", this.#settings.random);
-    this.#effects.push({ type: "send", socket, text: `{"cmd":"ping","headers":{"req_id":"${req_id}"}}` });
+    const text = `{"cmd":"ping","headers":{"req_id":"${req_id}"}}`;
+    this.#effects.push({ type: "send", socket, cmd: cmd.ping, text });
     return req_id;
   }
 
@@ -598,6 +603,8 @@ export class Connection {
     const probed = heartbeat.phase === "probing" && req_id === heartbeat.probe;
     if (req_id !== heartbeat.ping && !probed) return false;
     if (errcode === 0) {
+      const sentAt = heartbeat.phase === "asked" || probed ? heartbeat.sentAt : heartbeat.pingedAt;
+      this.#notice({ type: "pong", afterMs: this.#now - sentAt });
       state.heartbeat = {
         phase: "resting",
         until: Math.max(this.#now + 1, heartbeat.sentAt + this.#settings.heartbeatMs),
@@ -606,7 +613,7 @@ export class Connection {
     }
     this.#notice({ type: "ping-refused", errcode, errmsg });
     if (errcode === notSubscribed) this.#lose("not-subscribed", { code: errcode, text: errmsg });
-    else if (heartbeat.phase === "asked") this.#probe(state, heartbeat.ping);
+    else if (heartbeat.phase === "asked") this.#probe(state, heartbeat);
     else if (probed) this.#lose("ping-timeout", { code: errcode, text: errmsg });
     return true;
   }
@@ -643,7 +650,7 @@ export class Connection {
       if (effect.type === "settle") this.#effects.push(effect);
       else if (effect.type === "stray") this.#notice({ ...effect, type: "stray-ack" });
       else if ("socket" in this.#state)
-        this.#effects.push({ type: "send", socket: this.#state.socket, text: effect.text });
+        this.#effects.push({ type: "send", socket: this.#state.socket, cmd: effect.cmd, text: effect.text });
     }
   }
 

@@ -47,20 +47,35 @@ export type Outcome =
 
 /** What the owner of the lanes must do, in order. */
 export type RequestEffect =
-  | { readonly type: "send"; readonly text: string }
-  | { readonly type: "settle"; readonly key: RequestKey; readonly outcome: Outcome }
+  | { readonly type: "send"; readonly cmd: EncodedFrame["cmd"]; readonly text: string }
+  | {
+      readonly type: "settle";
+      readonly key: RequestKey;
+      readonly outcome: Outcome;
+      /** What was acknowledged, and how long after it left; of `acked` and `refused` alone. */
+      readonly cmd?: EncodedFrame["cmd"];
+      readonly afterMs?: Millis;
+    }
   /** An ack that settles nothing: owed by a frame that had timed out (`late`), or asked for by nobody (`unknown`). */
   | { readonly type: "stray"; readonly req_id: string; readonly why: "late" | "unknown"; readonly errcode: number };
 
 /** Lanes that are remembered only because an ack is owed on them; beyond this many the oldest is forgotten. */
 export const maxOwedLanes = 1_000;
 
+interface Flying {
+  readonly key: RequestKey;
+  readonly cmd: EncodedFrame["cmd"];
+  readonly sentAt: Millis;
+  readonly ackAt: Millis;
+  abandoned: boolean;
+}
+
 interface Lane {
   /**
    * The frame that awaits its ack. One that was abandoned has settled, and holds its lane all the same: acks may overtake
    * each other, and a refusal of the next frame must not be taken for its late ack.
    */
-  flying: { readonly key: RequestKey; readonly ackAt: Millis; abandoned: boolean } | undefined;
+  flying: Flying | undefined;
   queue: Request[];
   /** Acks that may still come for frames that were given up. */
   owed: number;
@@ -126,7 +141,7 @@ export class Requests {
       return [{ type: "stray", req_id, why: "late", errcode }];
     }
     // A lane without owed acks exists only while a frame of it is in flight.
-    const { key, abandoned } = lane.flying!;
+    const { key, cmd, sentAt, abandoned } = lane.flying!;
     lane.flying = undefined;
     const outcome: Outcome =
       errcode !== 0
@@ -134,9 +149,10 @@ export class Requests {
         : body === undefined
           ? { type: "acked" }
           : { type: "acked", body };
+    if (!abandoned) this.#open.delete(key);
     const settled: RequestEffect = abandoned
       ? { type: "stray", req_id, why: "late", errcode }
-      : this.#settle(key, outcome);
+      : { type: "settle", key, outcome, cmd, afterMs: now - sentAt };
     const effects = [settled];
     if (then !== "end") this.#next(now, req_id, lane, effects);
     return effects;
@@ -201,9 +217,9 @@ export class Requests {
     const ackAt = now + request.ackMs;
     this.#owing.delete(request.frame.req_id);
     // Not the frame: a chunk of an upload is 700 KB, and an ack may be late.
-    lane.flying = { key: request.key, ackAt, abandoned: false };
+    lane.flying = { key: request.key, cmd: request.frame.cmd, sentAt: now, ackAt, abandoned: false };
     this.#wakeAt = Math.min(this.#wakeAt, ackAt);
-    return { type: "send", text: request.frame.text };
+    return { type: "send", cmd: request.frame.cmd, text: request.frame.text };
   }
 
   #next(now: Millis, req_id: string, lane: Lane, effects: RequestEffect[]): void {

@@ -55,7 +55,7 @@ function inBrief(effect: ConnectionEffect): string {
     case "deliver":
       return `deliver ${effect.push.kind}`;
     case "notice":
-      return `notice ${effect.what.type}`;
+      return effect.what.type === "pong" ? `pong after ${effect.what.afterMs}` : `notice ${effect.what.type}`;
     case "moved":
       return `${effect.from} -${effect.why}-> ${effect.to}`;
   }
@@ -463,7 +463,7 @@ describe("the deadlines", () => {
     ponged.due();
     ponged.due();
     ponged.now += 10_000;
-    expect(ponged.pong()).toEqual([]);
+    expect(ponged.pong()).toEqual(["pong after 10000"]);
     expect(ponged.state).toBe("ready");
     const heard = new Line().ready();
     expect(heard.receive(messageText(), 75_000)).toEqual(["deliver message", "send 1 ping"]);
@@ -514,19 +514,19 @@ describe("the heartbeat", () => {
       });
       seen.add(ping.headers.req_id);
       line.now += 100;
-      expect(line.pong()).toEqual([]);
+      expect(line.pong()).toEqual(["pong after 100"]);
       expect(line.dueInMs).toBe(29_900);
     }
     expect(seen.size).toBe(20);
   });
 
-  it("is content with the answer to the ping or to the probe, whichever comes", () => {
+  it("is content with the answer to the ping or to the probe, whichever comes, and says how long that one took", () => {
     for (const which of [0, 1]) {
       const line = new Line().ready();
       due(line);
       due(line);
       line.now += 9_000;
-      expect(line.pong(0, line.pings[which])).toEqual([]);
+      expect(line.pong(0, line.pings[which])).toEqual([`pong after ${which === 0 ? 19_000 : 9_000}`]);
       expect(line.dueInMs).toBe(21_000);
       expect(line.state).toBe("ready");
     }
@@ -557,7 +557,7 @@ describe("the heartbeat", () => {
     const refused = line.take({ type: "received", socket: 1, text: ackText(line.pings[0]!, 45_009, "slow down") });
     expect(refused).toEqual([
       { type: "notice", what: { type: "ping-refused", errcode: 45_009, errmsg: "slow down" } },
-      { type: "send", socket: 1, text: expect.stringContaining('"cmd":"ping"') as string },
+      { type: "send", socket: 1, cmd: "ping", text: expect.stringContaining('"cmd":"ping"') as string },
     ]);
     expect(line.dueInMs).toBe(10_000);
     expect(
@@ -580,7 +580,7 @@ describe("the heartbeat", () => {
     due(line);
     expect(line.pong(-1, line.pings[0])).toEqual(["notice ping-refused"]);
     expect([line.state, line.pings.length, line.dueInMs]).toEqual(["ready", 2, 10_000]);
-    expect(line.pong(0)).toEqual([]);
+    expect(line.pong(0)).toEqual(["pong after 0"]);
     expect(line.dueInMs).toBe(30_000);
   });
 
@@ -940,7 +940,8 @@ describe("requests", () => {
     expect(line.request("a", "R")).toEqual(["send 1 a"]);
     expect([line.connection.pending, line.connection.lanes]).toEqual([1, 1]);
     const effects = line.take({ type: "received", socket: 1, text: ackText("R", 0, "ok", { upload_id: "u" }) });
-    expect(effects).toEqual([{ type: "settle", key: "a", outcome: { type: "acked", body: { upload_id: "u" } } }]);
+    const outcome = { type: "acked", body: { upload_id: "u" } };
+    expect(effects).toEqual([{ type: "settle", key: "a", outcome, cmd: "aibot_respond_msg", afterMs: 0 }]);
     expect([line.connection.pending, line.connection.lanes]).toEqual([0, 0]);
   });
 

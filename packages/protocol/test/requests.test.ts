@@ -46,7 +46,9 @@ describe("Requests", () => {
   it("sends at once what finds its lane free, exactly as it was encoded", () => {
     const requests = new Requests();
     const given = frame("R", "hello");
-    expect(requests.submit(0, { key: "a", frame: given, ackMs: 10 })).toEqual([{ type: "send", text: given.text }]);
+    expect(requests.submit(0, { key: "a", frame: given, ackMs: 10 })).toEqual([
+      { type: "send", cmd: cmd.respond, text: given.text },
+    ]);
     expect([requests.size, requests.deadline]).toEqual([1, 10]);
   });
 
@@ -93,13 +95,26 @@ describe("Requests", () => {
     submit(requests, 0, "b", "S");
     submit(requests, 0, "c", "T");
     const body = { upload_id: "u" };
+    const answered = { cmd: cmd.respond, afterMs: 1 };
     expect(requests.acknowledge(1, ack("R", 0, body))).toEqual([
-      { type: "settle", key: "a", outcome: { type: "acked", body } },
+      { type: "settle", key: "a", outcome: { type: "acked", body }, ...answered },
     ]);
     const [bare] = requests.acknowledge(1, ack("S"));
-    expect(bare).toStrictEqual({ type: "settle", key: "b", outcome: { type: "acked" } });
+    expect(bare).toStrictEqual({ type: "settle", key: "b", outcome: { type: "acked" }, ...answered });
     expect(requests.acknowledge(1, ack("T", 0, null))).toEqual([
-      { type: "settle", key: "c", outcome: { type: "acked", body: null } },
+      { type: "settle", key: "c", outcome: { type: "acked", body: null }, ...answered },
+    ]);
+  });
+
+  it("times an ack from when its frame left, not from when it began to wait for its lane", () => {
+    const requests = new Requests();
+    submit(requests, 0, "a", "R", 100);
+    submit(requests, 0, "b", "R", 100);
+    const [first] = requests.acknowledge(30, ack("R"));
+    const [second] = requests.acknowledge(35, ack("R"));
+    expect([first, second]).toMatchObject([
+      { key: "a", afterMs: 30 },
+      { key: "b", afterMs: 5 },
     ]);
   });
 
@@ -108,8 +123,14 @@ describe("Requests", () => {
     submit(requests, 0, "a", "R");
     submit(requests, 0, "b", "R");
     expect(requests.acknowledge(1, ack("R", 846_608))).toEqual([
-      { type: "settle", key: "a", outcome: { type: "refused", errcode: 846_608, errmsg: "no" } },
-      { type: "send", text: frame("R", "b").text },
+      {
+        type: "settle",
+        key: "a",
+        outcome: { type: "refused", errcode: 846_608, errmsg: "no" },
+        cmd: cmd.respond,
+        afterMs: 1,
+      },
+      { type: "send", cmd: cmd.respond, text: frame("R", "b").text },
     ]);
   });
 
