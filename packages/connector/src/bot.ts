@@ -12,6 +12,7 @@ import type {
   ConnectionOptions,
   ConnectionStateName,
   Millis,
+  Notice,
   Push,
 } from "@openws/protocol";
 import { Ahead, type Waiting } from "./ahead.ts";
@@ -25,7 +26,7 @@ import {
 } from "./answer.ts";
 import { type Sentence, sentenceOf } from "./causes.ts";
 import { defaultUrl } from "./config.ts";
-import { Driver } from "./driver.ts";
+import { Driver, type LineMeter } from "./driver.ts";
 import { Events, type Missed, type ObserverFailed } from "./events.ts";
 import { type FileSource, type Media, usualMaxBytes } from "./files.ts";
 import { type BotTexts, type Handler, Handling, type HandlingEvent, type Origin } from "./handling.ts";
@@ -93,6 +94,8 @@ export interface BotOptions extends Omit<ConnectionOptions, "random" | "botId" |
    * handler asks, which is too late five minutes after the message came; 0 fetches nothing ahead.
    */
   readonly maxAheadBytes?: number | undefined;
+  /** Told of every frame, for figures; nobody. */
+  readonly meter?: LineMeter | undefined;
 }
 
 /** Three truths about a line, because any one of them alone has fooled people. */
@@ -225,6 +228,7 @@ class RunningBot implements Bot {
       seen,
       spent,
       maxAheadBytes = usualMaxBytes,
+      meter,
       ...connection
     } = rest;
     const { protocol } = URL.parse(url) ?? {};
@@ -244,11 +248,12 @@ class RunningBot implements Bot {
     // Newest first; of more than are remembered the oldest are forgotten anyway.
     if (seen !== undefined) this.#seen = new Set([...seen].slice(0, rememberedMsgids).reverse());
     this.#probeMs = probeMs === undefined ? undefined : atLeastOne("probeMs", probeMs);
-    this.#driver = new Driver(url, { botId, secret: this.#secret, ...connection }, runtime, {
-      deliver: (push, text) => this.#deliver(push, text),
-      moved: (effect) => this.#moved(effect),
-      notice: (what) => this.#tell({ type: "notice", what }),
-    });
+    const events = {
+      deliver: (push: Push, text: string) => this.#deliver(push, text),
+      moved: (effect: Extract<ConnectionEffect, { type: "moved" }>) => this.#moved(effect),
+      notice: (what: Notice) => this.#tell({ type: "notice", what }),
+    };
+    this.#driver = new Driver(url, { botId, secret: this.#secret, ...connection }, runtime, events, meter);
     this.#answers = new Answers(this.#driver, runtime, {
       texts,
       ...(handoverMs === undefined ? {} : { handoverMs }),

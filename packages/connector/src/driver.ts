@@ -4,7 +4,7 @@
  * Decides nothing about the protocol and owns all that is not pure: which runtime socket belongs to which socket id, whose
  * call waits for which request. It never awaits, so nothing a handler does can hold up the line.
  */
-import { Connection, FleetingMap } from "@openws/protocol";
+import { Connection, FleetingMap, cmd } from "@openws/protocol";
 import type {
   ConnectionEffect,
   ConnectionInput,
@@ -25,6 +25,17 @@ export interface DriverEvents {
   notice(what: Extract<ConnectionEffect, { type: "notice" }>["what"]): void;
 }
 
+/**
+ * Told of every frame, for figures: called for each one that comes or goes, with nothing made for it. Must not throw, and
+ * must be quick.
+ */
+export interface LineMeter {
+  /** `name` is the frame's command, or `ack`, or `other`: what the gateway calls a frame that is not known is its own choice. */
+  frame(direction: "in" | "out", name: string): void;
+  /** What was sent got its ack in time, `afterMs` after it had left; `errcode` is not 0 where it was refused. */
+  acked(name: string, afterMs: Millis, errcode: number): void;
+}
+
 /** Drives one bot's connection over a runtime's sockets. */
 export class Driver {
   #connection: Connection;
@@ -32,6 +43,7 @@ export class Driver {
   readonly #url: string;
   readonly #runtime: Runtime;
   readonly #events: DriverEvents;
+  readonly #meter: LineMeter | undefined;
   readonly #waiting = new FleetingMap<RequestKey, (outcome: Outcome) => void>();
   #socket: Socket | undefined;
   #requests = 0;
@@ -41,12 +53,19 @@ export class Driver {
   #heardAt: Millis | undefined;
 
   /** Throws `UsageError` for options that cannot work; does nothing else until `start`. */
-  constructor(url: string, options: Omit<ConnectionOptions, "random">, runtime: Runtime, events: DriverEvents) {
+  constructor(
+    url: string,
+    options: Omit<ConnectionOptions, "random">,
+    runtime: Runtime,
+    events: DriverEvents,
+    meter?: LineMeter,
+  ) {
     this.#options = { ...options, random: () => runtime.random() };
     this.#connection = new Connection(this.#options);
     this.#url = url;
     this.#runtime = runtime;
     this.#events = events;
+    this.#meter = meter;
   }
 
   get state(): ConnectionStateName {
@@ -111,7 +130,9 @@ export class Driver {
   #take(input: ConnectionInput): void {
     const now = this.#runtime.now();
     if (input.type === "received") this.#heardAt = now;
-    for (const effect of this.#connection.handle(now, input)) this.#perform(effect);
+    const effects = this.#connection.handle(now, input);
+    if (input.type === "received") this.#meter?.frame("in", nameOf(effects));
+    for (const effect of effects) this.#perform(effect);
   }
 
   #perform(effect: ConnectionEffect): void {
@@ -127,15 +148,19 @@ export class Driver {
       }
       case "send":
         this.#socket?.send(effect.text);
+        this.#meter?.frame("out", effect.cmd);
         return;
       case "drop":
         this.#socket?.drop(effect.why === "stop");
         this.#socket = undefined;
         return;
       case "settle": {
+        const { outcome, cmd: name, afterMs } = effect;
+        if (name !== undefined && afterMs !== undefined)
+          this.#meter?.acked(name, afterMs, outcome.type === "refused" ? outcome.errcode : 0);
         const settle = this.#waiting.get(effect.key);
         this.#waiting.delete(effect.key);
-        settle?.(effect.outcome);
+        settle?.(outcome);
         return;
       }
       case "deliver":
@@ -165,4 +190,16 @@ export class Driver {
     });
     this.#alarm = { at, cancel };
   }
+}
+
+/** What kind of frame it was that led to this. An ack, if nothing says otherwise: the subscribe's only moves the line. */
+function nameOf(effects: readonly ConnectionEffect[]): string {
+  for (const effect of effects) {
+    if (effect.type === "deliver") return effect.push.kind === "message" ? cmd.message : cmd.event;
+    if (effect.type !== "notice") continue;
+    const { type } = effect.what;
+    if (type === "server-ping") return cmd.ping;
+    if (type === "undecodable" || type === "unknown-command") return "other";
+  }
+  return "ack";
 }

@@ -2,6 +2,7 @@
  * What the library is made of on every runtime. The entry files add what differs: sockets, and `createBot` with them.
  */
 export type { Bot, BotEvent, BotOptions, BotState, Target } from "./bot.ts";
+export type { LineMeter } from "./driver.ts";
 export type { BotTexts, Handler, HandlingEvent, Origin } from "./handling.ts";
 export { rememberedMsgids } from "./bot.ts";
 export type { AnswerEnd, AnswerRoute, Answered, BubbleState, HeldBubble, HeldBubbleOptions, Spent } from "./answer.ts";

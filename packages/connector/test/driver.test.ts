@@ -1,20 +1,21 @@
 import { expect, test } from "vitest";
 import { type ConnectionEffect, type Outcome, encode } from "@openws/protocol";
-import { Driver, type DriverEvents } from "../src/driver.ts";
-import { VirtualRuntime, callback, quiet } from "./virtual.ts";
+import { Driver, type DriverEvents, type LineMeter } from "../src/driver.ts";
+import { VirtualRuntime, callback, happening, quiet } from "./virtual.ts";
 
 type Moved = Extract<ConnectionEffect, { type: "moved" }>;
 
-function setUp(events: Partial<DriverEvents> = {}) {
+function setUp(events: Partial<DriverEvents> = {}, meter?: LineMeter) {
   const runtime = new VirtualRuntime();
   const moves: Moved[] = [];
   const delivered: string[] = [];
-  const driver = new Driver("ws://gateway", { botId: "bot", secret: "s3cret" }, runtime, {
+  const told: DriverEvents = {
     deliver: (push) => delivered.push(push.req_id),
     moved: (effect) => moves.push(effect),
     notice: () => undefined,
     ...events,
-  });
+  };
+  const driver = new Driver("ws://gateway", { botId: "bot", secret: "s3cret" }, runtime, told, meter);
   return { runtime, driver, moves, delivered };
 }
 
@@ -148,4 +149,48 @@ test("traffic moves no alarm: a thousand echoes cost not one more", async () => 
   }
   await quiet();
   expect(set).toBeLessThanOrEqual(2);
+});
+
+test("a meter is told of every frame that goes and comes, and how long each ack took, by commands alone", async () => {
+  const told: unknown[] = [];
+  const { runtime, driver } = setUp(
+    {},
+    {
+      frame: (direction, name) => told.push(`${direction} ${name}`),
+      acked: (name, afterMs, errcode) => told.push([name, afterMs, errcode]),
+    },
+  );
+  driver.start();
+  const socket = await runtime.subscribe();
+  expect(told.splice(0)).toEqual(["out aibot_subscribe", "in ack"]);
+  driver.send(push("a"), () => undefined);
+  driver.send(push("b"), () => undefined);
+  await runtime.advance(250);
+  socket.ack("a");
+  await runtime.advance(50);
+  socket.ack("b", 93_006);
+  expect(told.splice(0)).toEqual([
+    "out aibot_send_msg",
+    "out aibot_send_msg",
+    "in ack",
+    ["aibot_send_msg", 250, 0],
+    "in ack",
+    ["aibot_send_msg", 300, 93_006],
+  ]);
+  socket.receive(callback("x"));
+  socket.receive(happening("enter_chat"));
+  socket.receive({ cmd: "ping", headers: { req_id: "p" } });
+  socket.receive({ cmd: "a_name_nobody_knows", headers: { req_id: "q" } });
+  socket.receive("no JSON");
+  expect(told.splice(0)).toEqual([
+    "in aibot_msg_callback",
+    "in aibot_event_callback",
+    "in ping",
+    "in other",
+    "in other",
+  ]);
+  // What ended with its line was not acknowledged.
+  driver.send(push("c"), () => undefined);
+  socket.close();
+  expect(told).toEqual(["out aibot_send_msg"]);
 });
