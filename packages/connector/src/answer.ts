@@ -223,6 +223,17 @@ export class Answers {
     }
   }
 
+  /** Chats to which nothing may go now. Looks at every chat that is remembered. */
+  get paced(): number {
+    const now = this.#runtime.now();
+    const isPaced = (budget: Budget | undefined): number => (budget !== undefined && budget.freeAt > now ? 1 : 0);
+    let paced = 0;
+    for (const budget of this.#budgets.values()) paced += isPaced(budget);
+    // What was used since stands in both.
+    for (const [id, budget] of this.#olderBudgets) if (!this.#budgets.has(id)) paced += isPaced(budget);
+    return paced;
+  }
+
   /** Resolves when no bubble is open. */
   async idle(): Promise<void> {
     await Promise.all([...this.#streams.keys()].map(({ ended }) => ended));

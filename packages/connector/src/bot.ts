@@ -136,6 +136,11 @@ export interface Bot {
   readonly id: string;
   readonly name: string | undefined;
   readonly state: BotState;
+  /**
+   * Chats to which nothing may go now, since WeCom's limits (`quota`) for them are reached or it has said so: what is for
+   * them waits. Looks at every chat of late, so it is to be asked now and then.
+   */
+  readonly pacedChats: number;
   /** Registers the handler of a kind of message or event; the last one registered counts. */
   on<Kind extends MessageKind>(kind: Kind, handler: Handler<Message<Kind>>): Bot;
   on<Kind extends EventKind>(kind: Kind, handler: Handler<HappenedEvent<Kind>>): Bot;
@@ -294,6 +299,10 @@ class RunningBot implements Bot {
       lastFrameAt: heardAt === undefined ? undefined : Math.round(Date.now() - (this.#runtime.now() - heardAt)),
       reason: this.#reason,
     };
+  }
+
+  get pacedChats(): number {
+    return this.#answers.paced;
   }
 
   on(kind: string, handler: Handler<never>): Bot {

@@ -178,3 +178,13 @@ it("takes a msgid that was seen before it began for a duplicate", async () => {
   runtime.socket.receive(callback("hi", { msgid: "m3" }));
   expect(told).toEqual(["duplicate", "message", "unhandled"]);
 });
+
+it("chats to which nothing may go now are counted, and are none again when their allowance is back", async () => {
+  const { bot, runtime } = await joined();
+  for (const userid of ["lily", "mike"])
+    await Promise.all(Array.from({ length: 10 }, () => bot.push({ userid }, reply.card(card))));
+  await bot.push({ userid: "anne" }, "one");
+  expect(bot.pacedChats).toBe(2);
+  await runtime.advance(3_000);
+  expect(bot.pacedChats).toBe(0);
+});

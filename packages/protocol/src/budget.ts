@@ -124,6 +124,11 @@ export class Budget {
     return undefined;
   }
 
+  /** From when on a message of its own may go; not later than now where it may. Asking takes nothing. */
+  get freeAt(): Millis {
+    return this.#freeAt(1);
+  }
+
   get state(): BudgetState {
     return { now: this.#now, minuteAt: this.#minuteAt, hourAt: this.#hourAt, pausedUntil: this.#pausedUntil };
   }
@@ -132,19 +137,22 @@ export class Budget {
     const counts = use !== "refresh" || this.#countRefreshes;
     // A refresh may only go when there is room for one more message behind it.
     const places = use === "refresh" ? 2 : 1;
-    const until = counts
-      ? Math.max(
-          this.#pausedUntil,
-          this.#minuteAt - (this.#minute.burst - places) * this.#minute.intervalMs,
-          this.#hourAt - (this.#hour.burst - places) * this.#hour.intervalMs,
-        )
-      : this.#pausedUntil;
+    const until = counts ? this.#freeAt(places) : this.#pausedUntil;
     if (until > this.#now) return { type: "denied", until };
     if (counts) {
       this.#minuteAt = Math.max(this.#minuteAt, this.#now) + this.#minute.intervalMs;
       this.#hourAt = Math.max(this.#hourAt, this.#now) + this.#hour.intervalMs;
     }
     return { type: "granted" };
+  }
+
+  /** When there is room for so many messages. */
+  #freeAt(places: number): Millis {
+    return Math.max(
+      this.#pausedUntil,
+      this.#minuteAt - (this.#minute.burst - places) * this.#minute.intervalMs,
+      this.#hourAt - (this.#hour.burst - places) * this.#hour.intervalMs,
+    );
   }
 }
 

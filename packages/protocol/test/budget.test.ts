@@ -65,6 +65,16 @@ describe("Budget", () => {
     expect(ask(budget, 5, "final")).toEqual({ type: "denied", until: 3_005 });
   });
 
+  it("says from when on there is room for a message, and takes none by saying so", () => {
+    const budget = new Budget();
+    expect(budget.freeAt).toBeLessThanOrEqual(1_000);
+    const { until } = drain(budget, 1_000, "push");
+    expect([budget.freeAt, budget.freeAt]).toEqual([until, until]);
+    expect(budget.handle(until, { type: "ask", for: "push" })).toEqual([{ type: "granted" }]);
+    budget.handle(20_000, { type: "throttled" });
+    expect(budget.freeAt).toBe(80_000);
+  });
+
   it("keeps the last place for a final", () => {
     const budget = new Budget();
     expect(drain(budget, 0, "refresh")).toEqual({ count: 9, until: 3_000 });
