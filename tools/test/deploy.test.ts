@@ -16,6 +16,8 @@ const { text } = await new Metrics(
     store: async () => ({ entries: 0, pendingDeliveries: 0, deadDeliveries: 0, unsentEntries: 0, bytes: 0 }),
     storeTrouble: () => undefined,
     webhooks: () => [],
+    pacedChats: () => 0,
+    inboxHeld: () => 0,
     openStreams: () => 0,
     now: () => 0,
   },

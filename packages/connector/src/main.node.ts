@@ -72,6 +72,8 @@ export async function serve(
       },
       webhooks: () =>
         (made.service?.webhooks.all() ?? []).map(({ id }) => ({ id, ...made.service!.dispatcher.health(id) })),
+      pacedChats: (bot) => made.service?.pacedChats(bot) ?? 0,
+      inboxHeld: () => made.service?.inbox.size.held ?? 0,
       openStreams: () => made.service?.outbox.size.streams ?? 0,
       now: () => systemClock.now(),
     },
@@ -87,6 +89,7 @@ export async function serve(
       createBot({
         botId: id,
         runtime,
+        meter: metrics.line(id),
         quota: hooks.quota,
         handoverMs: line.handoverMs,
         probeMs: line.probeMs,

@@ -32,6 +32,8 @@ test("the figures are as Prometheus wants them, with whatever can be in them", a
       store: async () => ({ entries: 1, pendingDeliveries: 1, deadDeliveries: 1, unsentEntries: 1, bytes: 1 }),
       storeTrouble: () => "full",
       webhooks: () => [{ id: "w", circuit: "open", held: 1 }],
+      pacedChats: () => 1,
+      inboxHeld: () => 1,
       openStreams: () => 1,
       now: () => 2,
     },
@@ -40,8 +42,15 @@ test("the figures are as Prometheus wants them, with whatever can be in them", a
   metrics.received('a "quoted"\nbot', "text", 3);
   metrics.sent("b", "refused", 846_607);
   metrics.acked("b", 12);
-  metrics.moved("b", "kicked", "another instance");
+  metrics.moved("b", "subscribing", "waiting", "throttled", 45_009);
+  metrics.moved("b", "ready", "kicked", "another instance");
+  metrics.line("b").frame("in", "aibot_msg_callback");
+  metrics.line("b").acked("aibot_send_msg", 12, 846_607);
+  metrics.pinged("b", 20);
+  metrics.streamUnfinished("b");
+  metrics.streamRotated("b");
   metrics.attempted("w", "failed", 7);
+  metrics.attempted("w", "delivered", 7, 204);
   metrics.dead("w");
   metrics.media("in", 5);
   metrics.storeRefused("full");

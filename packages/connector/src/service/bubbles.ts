@@ -34,6 +34,8 @@ export interface BubblesParts {
   readonly bot: (id: string) => OutboxBot | undefined;
   readonly store: Pick<Store, "commit" | "documents" | "entry">;
   readonly idleMs: number;
+  /** Told when an answer goes on in another bubble. */
+  readonly rotated: (bot: string) => void;
   /** Stores what became of an entry. */
   readonly settle: (
     entry: Entry,
@@ -144,6 +146,8 @@ class RunningBubble implements OutStream {
   #ending: Ending | undefined;
   #state: BubbleState | undefined;
   #stateAt: EpochMs | undefined;
+  /** How many bubbles of it were opened. */
+  #opened: number;
   /** What tells one of the stream's messages from the next. */
   #phase = "";
   #held: HeldBubble | undefined;
@@ -169,6 +173,7 @@ class RunningBubble implements OutStream {
     this.#ending = document?.ending;
     this.#state = document?.state;
     this.#stateAt = document?.stateAt;
+    this.#opened = document?.state?.message ?? 1;
     this.#watch();
   }
 
@@ -288,6 +293,10 @@ class RunningBubble implements OutStream {
     const first = this.#phase === "" && state.openedAt === undefined;
     this.#phase = phase;
     if (first) return;
+    if (state.openedAt !== undefined && state.message > this.#opened) {
+      this.#opened = state.message;
+      this.#parts.rotated(this.bot);
+    }
     this.#state = state;
     this.#stateAt = this.#parts.clock.now();
     // Should it not be stored, the next process shows a little of it twice at worst.

@@ -2,11 +2,13 @@
  * The figures of a service, as Prometheus reads them. Decides their names and labels, once; who counts calls a method.
  *
  * Invariants: no label holds a user, a chat, a text or a word of the gateway's choice, so that the number of series is
- * bounded by bots, webhooks and errcodes; a counter that somebody is woken for is there, as 0, before it counts, since the
- * step from nothing to 1 is none that Prometheus sees; the store is asked once for all that is told of it, and what it
- * does not answer takes no other figure with it.
+ * bounded by bots, webhooks, commands and errcodes that are known; a counter that somebody is woken for is there, as 0,
+ * before it counts, since the step from nothing to 1 is none that Prometheus sees; the store is asked once for all that is
+ * told of it, and what it does not answer takes no other figure with it.
  */
+import { cmd, errcodes } from "@openws/protocol";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import type { LineMeter } from "../driver.ts";
 import type { EventKind, MessageKind } from "../message.ts";
 import { storeTroubles } from "./store.ts";
 
@@ -19,6 +21,10 @@ export interface Readings {
     readonly receiving: "yes" | "unproven" | "no";
     readonly lastFrameAt: number | undefined;
   }[];
+  /** Chats of a bot that may be sent nothing now, since WeCom's limits for them are reached. */
+  pacedChats(bot: string): number;
+  /** What came and is in memory alone, because the store refuses. */
+  inboxHeld(): number;
   store(): Promise<{
     readonly entries: number;
     readonly pendingDeliveries: number;
@@ -54,6 +60,12 @@ const kinds: ReadonlySet<string> = new Set<MessageKind | EventKind>([
   "disconnected_event",
 ]);
 
+/** Commands that are counted by name, and what stands in for one where a frame has none. */
+const frameNames: ReadonlySet<string> = new Set([...Object.values(cmd), "ack"]);
+
+/** Errcodes that are counted by number: those that are explained. */
+const known: ReadonlySet<number> = new Set(errcodes.map(({ errcode }) => errcode));
+
 /** A line that died of these had been deaf since its last frame. */
 const silent: ReadonlySet<string> = new Set(["ping-timeout", "silence", "not-subscribed"]);
 
@@ -73,6 +85,8 @@ export class Metrics {
   #stored: Promise<Awaited<ReturnType<Readings["store"]>> | undefined> | undefined;
   /** Since when each bot has been deaf that should not be. */
   readonly #deafSince = new Map<string, number>();
+  /** Frames that were counted since somebody looked, by bot. */
+  readonly #lines = new Map<string, FrameCounts>();
   readonly #registry = new Registry();
   readonly #received = this.#counter("messages_received_total", "Messages and events that were stored.", [
     "bot",
@@ -82,6 +96,37 @@ export class Metrics {
   readonly #sent = this.#counter("messages_sent_total", "What became of messages that went out.", ["bot", "state"]);
   readonly #refusals = this.#counter("refusals_total", "What the gateway refused, by errcode.", ["bot", "errcode"]);
   readonly #moves = this.#counter("connection_moves_total", "Where lines went, and why.", ["bot", "to", "why"]);
+  readonly #connects = this.#counter(
+    "connects_total",
+    "Tries to get a line, by what came of them: subscribed, or why not.",
+    ["bot", "result"],
+  );
+  readonly #subscribeErrors = this.#counter("subscribe_errors_total", "Subscribes that were refused, by errcode.", [
+    "bot",
+    "errcode",
+  ]);
+  readonly #frames = new Counter({
+    name: "openws_frames_total",
+    help: "Frames that came (in) and went (out), by command; an ack has none.",
+    labelNames: ["bot", "direction", "cmd"],
+    registers: [this.#registry],
+    collect: () => this.#showFrames(),
+  });
+  readonly #ackErrors = this.#counter("ack_errors_total", "Frames that were refused, by command and errcode.", [
+    "bot",
+    "cmd",
+    "errcode",
+  ]);
+  readonly #unfinished = this.#counter(
+    "streams_unfinished_total",
+    "Bubbles of which it is not known that their end was shown: refused, failed, or never acknowledged.",
+    ["bot"],
+  );
+  readonly #rotations = this.#counter(
+    "stream_rotations_total",
+    "Bubbles that were opened to go on with one that was full, or nearly ten minutes old.",
+    ["bot"],
+  );
   readonly #kicks = this.#counter("kicks_total", "How often another instance took a bot's line.", ["bot"]);
   readonly #deaf = this.#counter(
     "deaf_seconds_total",
@@ -103,16 +148,30 @@ export class Metrics {
   readonly #storeRefusals = this.#counter("store_refusals_total", "Commits that the store refused.", ["trouble"]);
   readonly #deliverySeconds = new Histogram({
     name: "openws_webhook_seconds",
-    help: "How long a webhook took to answer.",
-    labelNames: ["webhook"],
+    help: "How long a webhook took to answer, by the class of its status; none where there was none.",
+    labelNames: ["webhook", "code"],
     buckets: [0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
     registers: [this.#registry],
   });
   readonly #ackSeconds = new Histogram({
     name: "openws_ack_seconds",
-    help: "How long the gateway took to acknowledge what was sent.",
-    labelNames: ["bot"],
+    help: "How long the gateway took to acknowledge a frame.",
+    labelNames: ["bot", "cmd"],
     buckets: [0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 5, 10],
+    registers: [this.#registry],
+  });
+  readonly #outboxSeconds = new Histogram({
+    name: "openws_outbox_seconds",
+    help: "From a message's acceptance to its ack: its wait for a line and for its chat's allowance included.",
+    labelNames: ["bot"],
+    buckets: [0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 60, 600],
+    registers: [this.#registry],
+  });
+  readonly #pingSeconds = new Histogram({
+    name: "openws_ping_rtt_seconds",
+    help: "How long the gateway took to answer a ping.",
+    labelNames: ["bot"],
+    buckets: [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20],
     registers: [this.#registry],
   });
   readonly #storeSeconds = new Histogram({
@@ -178,6 +237,12 @@ export class Metrics {
     gauge("webhook_circuit_open", "1 while a webhook is left alone because it fails.", ["webhook"], (each) => {
       for (const { id, circuit } of readings.webhooks()) each.set({ webhook: id }, circuit === "closed" ? 0 : 1);
     });
+    gauge("quota_chats_paced", "Chats to which nothing may go now: WeCom's limits are reached.", ["bot"], (each) => {
+      for (const { id } of readings.bots()) each.set({ bot: id }, readings.pacedChats(id));
+    });
+    gauge("inbox_depth", "Came, and is in memory alone because the store refuses.", [], (each) =>
+      each.set(readings.inboxHeld()),
+    );
     gauge("streams_open", "Bubbles that are not finished.", [], (each) => each.set(readings.openStreams()));
   }
 
@@ -188,6 +253,8 @@ export class Metrics {
     for (const { id } of readings.bots()) {
       this.#lost.inc({ bot: id }, 0);
       this.#deaf.inc({ bot: id }, 0);
+      this.#unfinished.inc({ bot: id }, 0);
+      this.#rotations.inc({ bot: id }, 0);
     }
     for (const bot of this.#deafSince.keys()) this.#countDeaf(bot);
     this.#stored = readings.store().catch(() => undefined);
@@ -206,15 +273,63 @@ export class Metrics {
   /** What became of a message that went out. */
   sent(bot: string, state: string, errcode: number | undefined): void {
     this.#sent.inc({ bot, state });
-    if (errcode !== undefined) this.#refusals.inc({ bot, errcode });
+    if (errcode !== undefined) this.#refusals.inc({ bot, errcode: labelOf(errcode) });
   }
 
+  /** A message that was accepted `ms` ago is acknowledged. */
   acked(bot: string, ms: number): void {
-    this.#ackSeconds.observe({ bot }, ms / 1000);
+    this.#outboxSeconds.observe({ bot }, ms / 1000);
   }
 
-  moved(bot: string, to: string, why: string): void {
+  /** What counts the frames of a bot's line; one a bot, however often it is asked for. */
+  line(bot: string): LineMeter {
+    let counts = this.#lines.get(bot);
+    if (counts === undefined) this.#lines.set(bot, (counts = { in: new Map(), out: new Map() }));
+    const { in: came, out: went } = counts;
+    return {
+      // Numbers in a table: prom-client makes objects and strings for each count.
+      frame: (direction, name) => {
+        const counted = direction === "in" ? came : went;
+        const key = frameNames.has(name) ? name : "other";
+        counted.set(key, (counted.get(key) ?? 0) + 1);
+      },
+      acked: (name, afterMs, errcode) => {
+        const key = frameNames.has(name) ? name : "other";
+        this.#ackSeconds.observe({ bot, cmd: key }, afterMs / 1000);
+        if (errcode !== 0) this.#ackErrors.inc({ bot, cmd: key, errcode: labelOf(errcode) });
+      },
+    };
+  }
+
+  #showFrames(): void {
+    for (const [bot, counts] of this.#lines)
+      for (const direction of ["in", "out"] as const) {
+        for (const [name, count] of counts[direction]) this.#frames.inc({ bot, direction, cmd: name }, count);
+        counts[direction].clear();
+      }
+  }
+
+  /** A ping was answered. */
+  pinged(bot: string, ms: number): void {
+    this.#pingSeconds.observe({ bot }, ms / 1000);
+  }
+
+  /** It is over, and the user may not have seen its end. */
+  streamUnfinished(bot: string): void {
+    this.#unfinished.inc({ bot });
+  }
+
+  /** Its text goes on in another bubble. */
+  streamRotated(bot: string): void {
+    this.#rotations.inc({ bot });
+  }
+
+  /** `errcode` is what the gateway refused a subscribe with. */
+  moved(bot: string, from: string, to: string, why: string, errcode?: number): void {
     this.#moves.inc({ bot, to, why });
+    if ((from === "dialing" && to !== "subscribing") || from === "subscribing")
+      this.#connects.inc({ bot, result: why });
+    if (from === "subscribing" && errcode !== undefined) this.#subscribeErrors.inc({ bot, errcode: labelOf(errcode) });
     if (to === "kicked") this.#kicks.inc({ bot });
     const deaf = this.#deafSince.has(bot);
     // Where another instance has the line, or nobody wants it, nobody is deaf.
@@ -238,9 +353,11 @@ export class Metrics {
     this.#lost.inc({ bot });
   }
 
-  attempted(webhook: string, outcome: "delivered" | "failed", ms: number): void {
+  /** `status` is that of HTTP, where an answer came. */
+  attempted(webhook: string, outcome: "delivered" | "failed", ms: number, status?: number): void {
     this.#deliveries.inc({ webhook, outcome });
-    this.#deliverySeconds.observe({ webhook }, ms / 1000);
+    const code = status === undefined ? "none" : `${Math.floor(status / 100)}xx`;
+    this.#deliverySeconds.observe({ webhook, code }, ms / 1000);
   }
 
   dead(webhook: string): void {
@@ -262,4 +379,15 @@ export class Metrics {
   #counter<const Label extends string>(name: string, help: string, labelNames: readonly Label[]): Counter<Label> {
     return new Counter({ name: `openws_${name}`, help, labelNames, registers: [this.#registry] });
   }
+}
+
+/** How many frames of each name came and went. */
+interface FrameCounts {
+  readonly in: Map<string, number>;
+  readonly out: Map<string, number>;
+}
+
+/** An errcode as a label; all that nobody has explained are one. */
+function labelOf(errcode: number): number | "other" {
+  return known.has(errcode) ? errcode : "other";
 }

@@ -46,6 +46,8 @@ export type OutboxBot = Pick<Bot, "reply" | "push" | "bubble" | "state">;
 /** What is told of an outbox. */
 export type OutboxEvent =
   | { readonly type: "settled"; readonly entry: Entry }
+  /** An answer goes on in another bubble: its last one was full, or nearly ten minutes old. */
+  | { readonly type: "stream-rotated"; readonly bot: string }
   /** A step could not be stored; it is tried until it is. */
   | { readonly type: "store-refused"; readonly why: string };
 
@@ -133,6 +135,7 @@ export class Outbox {
       bot: parts.bot,
       store: parts.store,
       idleMs: streamIdleMs,
+      rotated: (bot) => parts.tell({ type: "stream-rotated", bot }),
       settle: (entry, state, more, also) => this.#settle(entry, state, more, also),
     });
   }

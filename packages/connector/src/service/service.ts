@@ -223,6 +223,11 @@ export class Service {
     return this.#bots.all();
   }
 
+  /** Chats of a bot to which nothing may go now; none where there is no such bot. */
+  pacedChats(id: string): number {
+    return this.#bots.get(id)?.pacedChats ?? 0;
+  }
+
   /** Adds a bot, and keeps it through restarts. */
   addBot(bot: { id: string; secret: string; name?: string; url?: string }): Promise<RunBot> {
     return this.#bots.add(bot);

@@ -38,6 +38,8 @@ export function logOf(told: ServiceEvent): LogRecord | undefined {
       const { event } = told;
       if (event.type === "store-refused")
         return { level: "error", message: `what became of a message cannot be stored: ${event.why}`, fields: {} };
+      if (event.type === "stream-rotated")
+        return { level: "debug", message: "an answer goes on in another bubble", fields: { bot: event.bot } };
       const { seq, bot, kind, state, reason, errcode } = event.entry;
       const fields = { bot, id: `msg_${seq}`, kind, state, errcode };
       if (state === "acked") return { level: "debug", message: "sent", fields };
@@ -92,8 +94,13 @@ export function logOf(told: ServiceEvent): LogRecord | undefined {
 export function count(metrics: Metrics, told: ServiceEvent): void {
   switch (told.of) {
     case "bot":
-      if (told.event.type === "moved") metrics.moved(told.bot, told.event.to, told.event.why);
-      else if (told.event.type === "duplicate") metrics.duplicate(told.bot);
+      if (told.event.type === "moved") {
+        const { from, to, why, detail } = told.event;
+        // A socket that closed says why with a number of another kind.
+        metrics.moved(told.bot, from, to, why, why === "closed" ? undefined : detail?.code);
+      } else if (told.event.type === "duplicate") metrics.duplicate(told.bot);
+      else if (told.event.type === "notice" && told.event.what.type === "pong")
+        metrics.pinged(told.bot, told.event.what.afterMs);
       return;
     case "stored":
       if (told.entry.direction === "in") metrics.received(told.entry.bot, told.entry.kind, told.afterMs);
@@ -103,10 +110,12 @@ export function count(metrics: Metrics, told: ServiceEvent): void {
       else if (told.event.type === "lost") metrics.lost(told.event.bot);
       return;
     case "outbox": {
+      if (told.event.type === "stream-rotated") metrics.streamRotated(told.event.bot);
       if (told.event.type !== "settled") return;
-      const { bot, state, errcode, at, changedAt } = told.event.entry;
+      const { bot, kind, state, errcode, at, changedAt } = told.event.entry;
       metrics.sent(bot, state, errcode);
-      if (state === "acked" && told.event.entry.kind !== "stream") metrics.acked(bot, changedAt - at);
+      if (kind === "stream" && state !== "acked" && state !== "fallback") metrics.streamUnfinished(bot);
+      if (kind !== "stream" && state === "acked") metrics.acked(bot, changedAt - at);
       return;
     }
     case "delivery": {
@@ -116,6 +125,7 @@ export function count(metrics: Metrics, told: ServiceEvent): void {
           event.delivery.webhook,
           event.attempt.error === undefined ? "delivered" : "failed",
           event.attempt.ms,
+          event.attempt.status,
         );
       else if (event.type === "dead") metrics.dead(event.delivery.webhook);
       return;

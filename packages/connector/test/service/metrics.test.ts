@@ -1,6 +1,14 @@
 // The figures as Prometheus reads them, beyond their names.
-import { expect, it } from "vitest";
+import type { Cause, ConnectionStateName } from "@openws/protocol";
+import { describe, expect, it } from "vitest";
+import { createBot } from "../../src/bot.ts";
 import { Metrics, type Readings } from "../../src/service/metrics.ts";
+import { type Service, createService } from "../../src/service/service.ts";
+import { nodeCipher } from "../../src/service/store.cipher.ts";
+import { MemoryStore } from "../../src/service/store.memory.ts";
+import { count } from "../../src/service/telemetry.ts";
+import { VirtualRuntime, callback } from "../virtual.ts";
+import { manualClock } from "./clock.ts";
 
 const stored = { entries: 0, pendingDeliveries: 0, deadDeliveries: 0, unsentEntries: 0, bytes: 0 };
 
@@ -10,6 +18,8 @@ function metricsOf(readings: Partial<Readings> = {}): Metrics {
     store: async () => stored,
     storeTrouble: () => undefined,
     webhooks: () => [],
+    pacedChats: () => 0,
+    inboxHeld: () => 0,
     openStreams: () => 0,
     now: () => 0,
   };
@@ -79,9 +89,11 @@ it("seconds without a line are counted: from a silent line's last frame, while t
   const deaf = async (): Promise<number> =>
     Number(/^openws_deaf_seconds_total\{bot="bot"\} (\S+)$/m.exec((await metrics.text()).text)?.[1]);
   expect(await deaf()).toBe(0);
+  let from = "idle";
   const move = (to: string, why: string, afterMs: number): void => {
     now += afterMs;
-    metrics.moved("bot", to, why);
+    metrics.moved("bot", from, to, why);
+    from = to;
   };
   move("dialing", "started", 0);
   move("subscribing", "opened", 100);
@@ -104,4 +116,201 @@ it("seconds without a line are counted: from a silent line's last frame, while t
   expect(await deaf()).toBe(44);
   metrics.lost("bot");
   expect((await metrics.text()).text).toContain('openws_messages_lost_total{bot="bot"} 1\n');
+});
+
+it("frames are counted by command and direction, and a thousand commands and errcodes nobody has heard of are one", async () => {
+  const metrics = metricsOf();
+  const line = metrics.line("bot");
+  for (let nth = 0; nth < 1_000; nth++) {
+    line.frame("in", `cmd_${nth}`);
+    line.acked(`cmd_${nth}`, 1, 900_000 + nth);
+    metrics.sent("bot", "refused", 900_000 + nth);
+    metrics.moved("bot", "subscribing", "waiting", "subscribe-failed", 900_000 + nth);
+  }
+  // Asked for again, as for a bot that was changed, it goes on counting.
+  metrics.line("bot").frame("out", "aibot_send_msg");
+  line.frame("out", "aibot_send_msg");
+  line.frame("in", "ack");
+  line.acked("aibot_send_msg", 150, 846_607);
+  line.acked("aibot_send_msg", 250, 0);
+  for (const time of [1, 2]) {
+    const { text } = await metrics.text();
+    expect(
+      text.match(/^openws_(frames_total|ack_errors_total|refusals_total|subscribe_errors_total)\{.*$/gm),
+      `${time}`,
+    ).toEqual([
+      'openws_refusals_total{bot="bot",errcode="other"} 1000',
+      'openws_subscribe_errors_total{bot="bot",errcode="other"} 1000',
+      'openws_frames_total{bot="bot",direction="in",cmd="other"} 1000',
+      'openws_frames_total{bot="bot",direction="in",cmd="ack"} 1',
+      'openws_frames_total{bot="bot",direction="out",cmd="aibot_send_msg"} 2',
+      'openws_ack_errors_total{bot="bot",cmd="other",errcode="other"} 1000',
+      'openws_ack_errors_total{bot="bot",cmd="aibot_send_msg",errcode="846607"} 1',
+    ]);
+    expect(text).toContain('openws_ack_seconds_sum{bot="bot",cmd="aibot_send_msg"} 0.4\n');
+    expect(text).toContain('openws_ack_seconds_count{bot="bot",cmd="aibot_send_msg"} 2\n');
+    expect(text).toContain('openws_ack_seconds_count{bot="bot",cmd="other"} 1000\n');
+  }
+});
+
+it("each try to get a line has one result, and what a socket is closed with is no errcode", async () => {
+  const metrics = metricsOf();
+  const move = (from: ConnectionStateName, to: ConnectionStateName, why: Cause, code?: number): void =>
+    count(metrics, {
+      of: "bot",
+      bot: "bot",
+      event: {
+        type: "moved",
+        from,
+        to,
+        why,
+        sentence: { en: "", zh: "" },
+        ...(code !== undefined && { detail: { code, text: "" } }),
+      },
+    });
+  move("idle", "dialing", "start");
+  move("dialing", "waiting", "dial-timeout");
+  move("waiting", "dialing", "retry");
+  move("dialing", "subscribing", "opened");
+  move("subscribing", "waiting", "closed", 1_006);
+  move("subscribing", "waiting", "throttled", 45_009);
+  move("subscribing", "refused", "credentials", 853_000);
+  move("subscribing", "ready", "subscribed");
+  move("ready", "waiting", "closed", 1_006);
+  move("ready", "waiting", "not-subscribed", 846_609);
+  expect((await metrics.text()).text.match(/^openws_(connects|subscribe_errors)_total\{.*$/gm)).toEqual([
+    'openws_connects_total{bot="bot",result="dial-timeout"} 1',
+    'openws_connects_total{bot="bot",result="closed"} 1',
+    'openws_connects_total{bot="bot",result="throttled"} 1',
+    'openws_connects_total{bot="bot",result="credentials"} 1',
+    'openws_connects_total{bot="bot",result="subscribed"} 1',
+    'openws_subscribe_errors_total{bot="bot",errcode="45009"} 1',
+    'openws_subscribe_errors_total{bot="bot",errcode="853000"} 1',
+  ]);
+});
+
+it("what waits is read when somebody looks: chats at their limit, by bot and by no chat, and what no store has", async () => {
+  const bot = { connection: "ready", subscribed: true, receiving: "yes", lastFrameAt: undefined } as const;
+  let held = 3;
+  const metrics = metricsOf({
+    bots: () => ["a", "b"].map((id) => ({ id, ...bot })),
+    pacedChats: (id) => (id === "a" ? 2 : 0),
+    inboxHeld: () => held,
+  });
+  const { text } = await metrics.text();
+  expect(text).toContain('openws_quota_chats_paced{bot="a"} 2\nopenws_quota_chats_paced{bot="b"} 0\n');
+  expect(text).toContain("openws_inbox_depth 3\n");
+  held = 0;
+  expect((await metrics.text()).text).toContain("openws_inbox_depth 0\n");
+});
+
+it("the time to a webhook's answer is told by the class of its status, or that there was no answer", async () => {
+  const metrics = metricsOf();
+  for (const [outcome, status] of [
+    ["delivered", 204],
+    ["delivered", 200],
+    ["failed", 503],
+    ["failed", undefined],
+  ] as const)
+    metrics.attempted("wh", outcome, 100, status);
+  expect((await metrics.text()).text.match(/^openws_webhook_seconds_count\{.*$/gm)).toEqual([
+    'openws_webhook_seconds_count{webhook="wh",code="2xx"} 2',
+    'openws_webhook_seconds_count{webhook="wh",code="5xx"} 1',
+    'openws_webhook_seconds_count{webhook="wh",code="none"} 1',
+  ]);
+});
+
+describe("of a bot over a line", () => {
+  /** A service whose bot is subscribed, and its figures. */
+  async function begin(): Promise<{
+    service: Service;
+    runtime: VirtualRuntime;
+    /** Lets both clocks go on. */
+    advance: (ms: number) => Promise<void>;
+    figures: (pattern: RegExp) => Promise<readonly string[] | null>;
+  }> {
+    const runtime = new VirtualRuntime();
+    const clock = manualClock();
+    const metrics = metricsOf({ bots: () => (made.service?.bots() ?? []).map(({ id, state }) => ({ id, ...state })) });
+    const made: { service?: Service } = {};
+    const service = await createService({
+      store: new MemoryStore(),
+      clock,
+      cipher: nodeCipher,
+      storeKey: new Uint8Array(32).fill(7),
+      makeBot: ({ id, secret, seen, spent }) =>
+        createBot({ botId: id, secret, seen, spent, runtime, meter: metrics.line(id) }),
+      bots: [{ id: "bot", secret: "s3cret" }],
+      post: () => Promise.reject(new Error("there is no webhook")),
+      baseUrl: () => "http://127.0.0.1:8910",
+      tell: (event) => count(metrics, event),
+    });
+    made.service = service;
+    service.start();
+    (await runtime.subscribe()).acknowledge();
+    await clock.settle();
+    const advance = async (ms: number): Promise<void> => {
+      for (let left = ms; left > 0; left -= 1_000) {
+        await clock.advance(Math.min(left, 1_000));
+        await runtime.advance(Math.min(left, 1_000));
+      }
+      await clock.settle();
+    };
+    return {
+      service,
+      runtime,
+      advance,
+      figures: async (pattern) => (await metrics.text()).text.match(new RegExp(`^openws_(${pattern.source}).*$`, "gm")),
+    };
+  }
+
+  it("pings are timed from when they left to when they were answered", async () => {
+    const { runtime, advance, figures } = await begin();
+    runtime.socket.onSend = undefined;
+    await advance(30_000);
+    await advance(400);
+    runtime.socket.ack(runtime.socket.of("ping").at(-1)!.headers.req_id);
+    expect(await figures(/ping_rtt_seconds_(sum|count)/)).toEqual([
+      'openws_ping_rtt_seconds_sum{bot="bot"} 0.4',
+      'openws_ping_rtt_seconds_count{bot="bot"} 1',
+    ]);
+    expect(await figures(/frames_total\{/)).toEqual([
+      'openws_frames_total{bot="bot",direction="in",cmd="ack"} 2',
+      'openws_frames_total{bot="bot",direction="out",cmd="aibot_subscribe"} 1',
+      'openws_frames_total{bot="bot",direction="out",cmd="ping"} 1',
+    ]);
+  });
+
+  it("a bubble that goes on in another one is a rotation, and one whose end was refused is unfinished", async () => {
+    const { service, runtime, advance, figures } = await begin();
+    const zero = ['openws_stream_rotations_total{bot="bot"} 0', 'openws_streams_unfinished_total{bot="bot"} 0'];
+    const both = async (): Promise<string[]> =>
+      [...((await figures(/stream_rotations_total\{|streams_unfinished_total\{/)) ?? [])].toSorted();
+    expect(await both()).toEqual(zero);
+    runtime.socket.receive(callback("hello"));
+    await advance(1_000);
+    const [came] = await service.store.entries({ directions: ["in"], limit: 1 });
+    const whole = await service.outbox.stream(came!.seq);
+    await whole.append("It begins. ");
+    // Nine minutes later it is ended, before the gateway ends it.
+    for (let minute = 0; minute < 10; minute++) {
+      await advance(60_000);
+      await whole.append("And goes on. ");
+    }
+    await advance(10_000);
+    expect(await both()).toEqual(['openws_stream_rotations_total{bot="bot"} 1', zero[1]]);
+    await whole.finish("The end.");
+    await advance(10_000);
+    expect(await both()).toEqual(['openws_stream_rotations_total{bot="bot"} 1', zero[1]]);
+    const cut = await service.outbox.stream(came!.seq);
+    await cut.append("It begins. ");
+    await advance(5_000);
+    runtime.socket.acknowledge((frame) => (frame.cmd === "ping" ? 0 : 93_006));
+    await cut.finish("The end.");
+    await advance(60_000);
+    expect(await both()).toEqual([
+      'openws_stream_rotations_total{bot="bot"} 1',
+      'openws_streams_unfinished_total{bot="bot"} 1',
+    ]);
+  });
 });

@@ -161,6 +161,7 @@ it(
     expect(gateway.chat("bot", "lily")!.items.at(-1)).toMatchObject({ kind: "file", filename: "a.txt" });
     const figures = await (await fetch(`${running.url}/metrics`)).text();
     expect(figures).toMatch(/^openws_media_bytes_total\{direction="out"\} 1000000$/m);
+    expect(figures).toMatch(/^openws_frames_total\{bot="bot",direction="out",cmd="aibot_upload_media_chunk"\} 2$/m);
     const large = await upload(21 * 1_048_576, "filename=b.txt");
     expect(large.status).toBe(422);
     expect(((await large.json()) as { detail: string }).detail).toMatch(/20 MB/);

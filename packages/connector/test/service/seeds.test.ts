@@ -72,6 +72,8 @@ async function world(options: Partial<ServiceOptions> = {}): Promise<World> {
       store: () => made.service!.store.stats(),
       storeTrouble: () => undefined,
       webhooks: () => [],
+      pacedChats: (bot) => made.service!.pacedChats(bot),
+      inboxHeld: () => 0,
       openStreams: () => 0,
       now: () => Date.now(),
     },
@@ -83,7 +85,7 @@ async function world(options: Partial<ServiceOptions> = {}): Promise<World> {
     clock,
     cipher: nodeCipher,
     storeKey: new Uint8Array(32).fill(7),
-    makeBot: ({ id, ...bot }) => createBot({ botId: id, backoffBaseMs: 20, ...bot }),
+    makeBot: ({ id, ...bot }) => createBot({ botId: id, backoffBaseMs: 20, meter: metrics.line(id), ...bot }),
     bots: [{ id: "bot", secret: "secret", name: "Bot", url: gateway.url }],
     post: async (request) => {
       posted.push({ ...request, at: clock.now(), envelope: JSON.parse(request.body) as Envelope });
@@ -487,6 +489,8 @@ describe("D. a real-time listener", () => {
     expect(text).toMatch(/^openws_messages_received_total\{bot="bot",kind="text"\} 1$/m);
     expect(text).toMatch(/^openws_deliveries_total\{webhook="wh_config",outcome="delivered"\} 1$/m);
     expect(text).toMatch(/^openws_subscribed\{bot="bot"\} 1$/m);
+    expect(text).toMatch(/^openws_frames_total\{bot="bot",direction="in",cmd="aibot_msg_callback"\} 1$/m);
+    expect(text).toMatch(/^openws_connects_total\{bot="bot",result="subscribed"\} 1$/m);
     // From the start of the process to its first line.
     expect(text).toMatch(/^openws_deaf_seconds_total\{bot="bot"\} 0\.\d+$/m);
   });
