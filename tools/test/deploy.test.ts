@@ -80,6 +80,15 @@ describe("what is deployed", () => {
     },
   );
 
+  test("docs/service.md has each figure that there is, and says of it what the connector does", () => {
+    const documented = [...read("docs/service.md").matchAll(/^\| `(openws_\w+)` +\| (\w+) +\| .*? \| (.+?) +\|$/gm)];
+    const shown = [...text.matchAll(/^# HELP (\S+) (.*)\n# TYPE \S+ (\w+)$/gm)];
+    const said = (name = "", type = "", what = ""): string => `${name} ${type}: ${what}`;
+    expect(documented.map(([, name, type, what]) => said(name, type, what)).toSorted()).toEqual(
+      shown.map(([, name, what, type]) => said(name, type, what)).toSorted(),
+    );
+  });
+
   test("is YAML or JSON that can be read", () => {
     for (const path of globSync("{deploy,examples}/**/*.{yaml,json}", { cwd: root }))
       for (const document of parseAllDocuments(read(path))) expect(document.errors, path).toEqual([]);
