@@ -3,7 +3,7 @@
  */
 import { reply } from "../src/index.ts";
 import { createBot, type Bot, type BotOptions } from "../src/bot.ts";
-import type { BubbleState } from "../src/answer.ts";
+import type { BubbleState, Spent } from "../src/answer.ts";
 import type { Origin } from "../src/handling.ts";
 import { describe, expect, it } from "vitest";
 import { VirtualRuntime, callback, happening, quiet } from "./virtual.ts";
@@ -187,4 +187,11 @@ it("chats to which nothing may go now are counted, and are none again when their
   expect(bot.pacedChats).toBe(2);
   await runtime.advance(3_000);
   expect(bot.pacedChats).toBe(0);
+});
+
+it("a chat that was silent long and is back is one of them once", async () => {
+  const spent = (chat: string, times = 1): Spent[] => Array.from({ length: times }, () => ({ chat, agoMs: 0 }));
+  const others = Array.from({ length: 10_000 }, (_, nth) => spent(`u${nth}`)).flat();
+  const { bot } = await joined({ spent: [...spent("lily", 10), ...others, ...spent("lily")] });
+  expect(bot.pacedChats).toBe(1);
 });

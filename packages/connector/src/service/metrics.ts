@@ -73,7 +73,7 @@ const silent: ReadonlySet<string> = new Set(["ping-timeout", "silence", "not-sub
 const storeGauges = [
   ["ledger_entries", "Lines of the ledger.", "entries"],
   ["store_bytes", "Bytes of the store.", "bytes"],
-  ["outbox_depth", "Accepted and not sent yet.", "unsentEntries"],
+  ["outbox_depth", "Accepted and not at its end: waits to be sent, or for its ack.", "unsentEntries"],
   ["deliveries_pending", "Deliveries that wait for their turn or their next try.", "pendingDeliveries"],
   ["dead_letters", "Deliveries that were given up and not redriven.", "deadDeliveries"],
 ] as const;

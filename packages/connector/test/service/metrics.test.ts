@@ -302,6 +302,13 @@ describe("of a bot over a line", () => {
     await whole.finish("The end.");
     await advance(10_000);
     expect(await both()).toEqual(['openws_stream_rotations_total{bot="bot"} 1', zero[1]]);
+    // What was ended for its age, and had no more to say, went on in no other.
+    const old = await service.outbox.stream(came!.seq);
+    await old.append("All there is.\n");
+    await advance(560_000);
+    await old.finish();
+    await advance(10_000);
+    expect(await both()).toEqual(['openws_stream_rotations_total{bot="bot"} 1', zero[1]]);
     const cut = await service.outbox.stream(came!.seq);
     await cut.append("It begins. ");
     await advance(5_000);

@@ -424,6 +424,26 @@ describe("a bubble", () => {
     });
   });
 
+  it("says once that it goes on in another bubble, though a restart takes that one up", async () => {
+    const store = new TestStore();
+    const first = await joined(store);
+    await said(store, 1);
+    const stream = await first.outbox.stream(1);
+    await stream.append("It begins. ");
+    for (let minute = 0; minute < 10; minute++) {
+      await first.advance(60_000);
+      await stream.append("And goes on. ");
+    }
+    await first.advance(10_000);
+    const rotations = (rig: Rig): number => rig.events.filter(({ type }) => type === "stream-rotated").length;
+    expect(rotations(first)).toBe(1);
+    const second = await joined(store, first.clock);
+    await second.outbox.openStream(stream.id)!.append("Still. ");
+    await second.advance(10_000);
+    expect(second.socket.of("aibot_respond_msg").at(-1)?.body.stream?.id).toBe(`${stream.id}.2`);
+    expect(rotations(second)).toBe(0);
+  });
+
   it("is finished after a restart that came between its end and its ack", async () => {
     const store = new TestStore();
     await said(store, 1);
