@@ -11,6 +11,7 @@ import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { LineMeter } from "../driver.ts";
 import type { EventKind, MessageKind } from "../message.ts";
 import { storeTroubles } from "./store.ts";
+import { Tally, showHistogram } from "./tally.ts";
 
 /** What is read anew each time somebody asks. */
 export interface Readings {
@@ -85,7 +86,7 @@ export class Metrics {
   #stored: Promise<Awaited<ReturnType<Readings["store"]>> | undefined> | undefined;
   /** Since when each bot has been deaf that should not be. */
   readonly #deafSince = new Map<string, number>();
-  /** Frames that were counted since somebody looked, by bot. */
+  /** By bot: the frames that were counted since somebody looked, and the times of all acks. */
   readonly #lines = new Map<string, FrameCounts>();
   readonly #registry = new Registry();
   readonly #received = this.#counter("messages_received_total", "Messages and events that were stored.", [
@@ -153,13 +154,6 @@ export class Metrics {
     buckets: [0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
     registers: [this.#registry],
   });
-  readonly #ackSeconds = new Histogram({
-    name: "openws_ack_seconds",
-    help: "How long the gateway took to acknowledge a frame.",
-    labelNames: ["bot", "cmd"],
-    buckets: [0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 5, 10],
-    registers: [this.#registry],
-  });
   readonly #outboxSeconds = new Histogram({
     name: "openws_outbox_seconds",
     help: "From a message's acceptance to its ack: its wait for a line and for its chat's allowance included.",
@@ -191,6 +185,12 @@ export class Metrics {
   constructor(readings: Readings, version: string) {
     this.#readings = readings;
     for (const trouble of storeTroubles) this.#storeRefusals.inc({ trouble }, 0);
+    const acks = "openws_ack_seconds";
+    showHistogram(this.#registry, acks, "How long the gateway took to acknowledge a frame.", () =>
+      [...this.#lines].flatMap(([bot, line]) =>
+        [...line.acks].flatMap(([name, times]) => times.samples(acks, { bot, cmd: name })),
+      ),
+    );
     const gauge = (
       name: string,
       help: string,
@@ -284,8 +284,8 @@ export class Metrics {
   /** What counts the frames of a bot's line; one a bot, however often it is asked for. */
   line(bot: string): LineMeter {
     let counts = this.#lines.get(bot);
-    if (counts === undefined) this.#lines.set(bot, (counts = { in: new Map(), out: new Map() }));
-    const { in: came, out: went } = counts;
+    if (counts === undefined) this.#lines.set(bot, (counts = { in: new Map(), out: new Map(), acks: new Map() }));
+    const { in: came, out: went, acks } = counts;
     return {
       // Numbers in a table: prom-client makes objects and strings for each count.
       frame: (direction, name) => {
@@ -295,7 +295,9 @@ export class Metrics {
       },
       acked: (name, afterMs, errcode) => {
         const key = frameNames.has(name) ? name : "other";
-        this.#ackSeconds.observe({ bot, cmd: key }, afterMs / 1000);
+        let times = acks.get(key);
+        if (times === undefined) acks.set(key, (times = new Tally(ackBounds)));
+        times.add(afterMs / 1000);
         if (errcode !== 0) this.#ackErrors.inc({ bot, cmd: key, errcode: labelOf(errcode) });
       },
     };
@@ -381,11 +383,15 @@ export class Metrics {
   }
 }
 
-/** How many frames of each name came and went. */
+/** How many frames of each name came and went, and how long their acks took. */
 interface FrameCounts {
   readonly in: Map<string, number>;
   readonly out: Map<string, number>;
+  readonly acks: Map<string, Tally>;
 }
+
+/** Seconds. */
+const ackBounds = [0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 5, 10];
 
 /** An errcode as a label; all that nobody has explained are one. */
 function labelOf(errcode: number): number | "other" {

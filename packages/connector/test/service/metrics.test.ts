@@ -220,6 +220,23 @@ it("the time to a webhook's answer is told by the class of its status, or that t
   ]);
 });
 
+it("acks are counted in the bucket they fall into and in all above it, with labels that Prometheus can read", async () => {
+  const metrics = metricsOf();
+  const line = metrics.line('a "bot"');
+  for (const ms of [50, 51, 250, 9_999, 60_000]) line.acked("aibot_send_msg", ms, 0);
+  const { text } = await metrics.text();
+  expect(text).toContain("# TYPE openws_ack_seconds histogram\n");
+  const series = String.raw`bot="a \"bot\"",cmd="aibot_send_msg"`;
+  const buckets = { 0.05: 1, 0.1: 2, 0.2: 2, 0.3: 3, 0.5: 3, 1: 3, 2: 3, 5: 3, 10: 4, "+Inf": 5 };
+  expect(text.match(/^openws_ack_seconds.*$/gm)?.toSorted()).toEqual(
+    [
+      ...Object.entries(buckets).map(([le, count]) => `openws_ack_seconds_bucket{le="${le}",${series}} ${count}`),
+      `openws_ack_seconds_sum{${series}} 70.35`,
+      `openws_ack_seconds_count{${series}} 5`,
+    ].toSorted(),
+  );
+});
+
 describe("of a bot over a line", () => {
   /** A service whose bot is subscribed, and its figures. */
   async function begin(): Promise<{
