@@ -28,8 +28,8 @@ export const brokenRows: Readonly<Record<number, readonly [instead: string, ...c
     "pings before it subscribes",
     [
       connection,
-      'this.#effects.push({ type: "send", socket, text: this.#subscription(req_id) });',
-      'this.#ping(socket);\n    this.#effects.push({ type: "send", socket, text: this.#subscription(req_id) });',
+      'this.#effects.push({ type: "send", socket, cmd: cmd.subscribe, text: this.#subscription(req_id) });',
+      'this.#ping(socket);\n    this.#effects.push({ type: "send", socket, cmd: cmd.subscribe, text: this.#subscription(req_id) });',
     ],
   ],
   2: [
@@ -141,12 +141,12 @@ export const brokenRows: Readonly<Record<number, readonly [instead: string, ...c
     [
       connection,
       'case "probing":\n        this.#lose("ping-timeout");',
-      'case "probing":\n        this.#probe(state, heartbeat.ping);',
+      'case "probing":\n        this.#probe(state, heartbeat);',
     ],
   ],
   23: [
     "takes a refused ping for an answered one",
-    [connection, "if (errcode === 0) {\n      state.heartbeat", "if (errcode !== 1) {\n      state.heartbeat"],
+    [connection, "if (errcode === 0) {\n      const sentAt", "if (errcode !== 1) {\n      const sentAt"],
   ],
   24: [
     "takes a close for the end",
@@ -296,8 +296,8 @@ export const brokenRows: Readonly<Record<number, readonly [instead: string, ...c
     "throws when an ack does not come",
     [
       driver,
-      "settle?.(effect.outcome);",
-      'if (effect.outcome.type === "timed-out") throw new Error("no ack");\n        settle?.(effect.outcome);',
+      "settle?.(outcome);",
+      'if (outcome.type === "timed-out") throw new Error("no ack");\n        settle?.(outcome);',
     ],
   ],
   62: [
