@@ -286,6 +286,15 @@ export const settings = {
       zh: "为投递签名（给出网络钩子时必填，至少 16 个字符）",
     },
   },
+  sinks: {
+    flag: "sinks",
+    env: ["OPENWS_SINKS"],
+    value: "URL[,URL]",
+    help: {
+      en: "queues that get every message and event: amqp://, kafka://, nats://, redis:// (docs/sinks.md)",
+      zh: "接收所有消息与事件的队列：amqp://、kafka://、nats://、redis://（见 docs/sinks.md）",
+    },
+  },
   allowPrivate: {
     flag: "allow-private",
     env: ["OPENWS_ALLOW_PRIVATE"],

@@ -11,6 +11,7 @@ import { type LineConfig, announce, logger, onSignal, startServer } from "./main
 import { nodeMedia } from "./media.ts";
 import { bunRuntime } from "./runtime.bun.ts";
 import { nodeRuntime } from "./runtime.node.ts";
+import { loadSinks } from "./service/sinks/open.ts";
 import { createServiceApi } from "./service/api/app.ts";
 import { systemClock } from "./service/clock.system.ts";
 import type { ServiceConfig } from "./service/config.ts";
@@ -46,6 +47,8 @@ export async function serve(
   const log = await logger(line);
   for (const warning of warnings) log.warn(warning);
 
+  // A client that is missing is said before anything begins.
+  const openSink = await loadSinks(config.sinks);
   const inMemory = config.database === ":memory:";
   const opened = inMemory ? new MemoryStore() : await openSqlite(config.database);
   const key = inMemory ? randomKey() : storeKey(config.database, config.storeKey);
@@ -71,7 +74,10 @@ export async function serve(
         return state === "ok" ? undefined : state;
       },
       webhooks: () =>
-        (made.service?.webhooks.all() ?? []).map(({ id }) => ({ id, ...made.service!.dispatcher.health(id) })),
+        [...(made.service?.webhooks.all() ?? []), ...config.sinks].map(({ id }) => ({
+          id,
+          ...(made.service?.dispatcher.health(id) ?? { circuit: "closed", held: 0 }),
+        })),
       pacedChats: (bot) => made.service?.pacedChats(bot) ?? 0,
       inboxHeld: () => made.service?.inbox.size.held ?? 0,
       openStreams: () => made.service?.outbox.size.streams ?? 0,
@@ -102,6 +108,7 @@ export async function serve(
     })),
     post,
     webhooks: config.webhooks,
+    sinks: { configs: config.sinks, open: openSink },
     allowPrivate: config.allowPrivate,
     triggers: config.triggers,
     welcome: config.welcome,

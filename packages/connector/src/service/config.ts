@@ -23,6 +23,7 @@ import {
   settings,
 } from "../config.ts";
 import { outMessage } from "./inline.ts";
+import { type SinkConfig, readSinks } from "./sink.ts";
 import { triggerRules } from "./triggers.ts";
 import { webhookInput } from "./webhooks.ts";
 
@@ -53,6 +54,7 @@ export interface ServiceConfig {
   readonly allowCidr: readonly string[];
   readonly publicUrl: string | undefined;
   readonly webhooks: readonly z.input<typeof webhookInput>[];
+  readonly sinks: readonly SinkConfig[];
   readonly allowPrivate: boolean;
   readonly mediaDir: string | undefined;
   readonly mediaTtlMs: number;
@@ -153,6 +155,7 @@ export function readServiceConfig(
       allowCidr: (text("allowCidr") ?? "").split(",").flatMap((each) => (each.trim() === "" ? [] : [each.trim()])),
       publicUrl: httpUrl(look("publicUrl"))?.replace(/\/+$/, ""),
       webhooks: [...webhookOf(look("webhookUrl"), look("webhookSecret")), ...webhooks],
+      sinks: sinksOf(look("sinks")),
       allowPrivate: yes(look("allowPrivate")),
       mediaDir: text("mediaDir") ?? (database === ":memory:" ? undefined : `${folderOf(database)}media`),
       mediaTtlMs: duration(look("mediaTtlMs"), 72 * 3_600_000),
@@ -224,6 +227,10 @@ function webhookOf(url: Found | undefined, secret: Found | undefined): z.input<t
       zh: `${secret.as} 至少需要 16 个字符`,
     });
   return [{ url: httpUrl(url)!, secret: secret.text, operational: ["*"] }];
+}
+
+function sinksOf(found: Found | undefined): SinkConfig[] {
+  return found === undefined ? [] : readSinks(found.text, found.as);
 }
 
 function httpUrl(found: Found | undefined): string | undefined {

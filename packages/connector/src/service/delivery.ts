@@ -1,8 +1,8 @@
 /**
- * Carries deliveries to webhooks: which one goes now, which waits, when one is tried again and when it is given up.
+ * Carries deliveries to webhooks and sinks: which one goes now, which waits, when one is tried again and when it is given up.
  *
  * Decides order, retries and circuits. Does not know who wants what (webhooks.ts), what a body says (envelope.ts), HTTP
- * (post.ts) or bots. Invariants: one delivery of a lane is asked of a webhook at a time (endpoint.ts), and the next only
+ * (post.ts), brokers (sinks.ts) or bots. Invariants: one delivery of a lane is asked of a webhook at a time (endpoint.ts), and the next only
  * when the outcome of the one before is on its way to the store; the outcomes of a lane get there in their order, also when
  * the store refuses one; a delivery is over only when the store says so, so that a process that dies repeats and never
  * forgets; one webhook's trouble is no other's.
@@ -13,6 +13,7 @@ import type { Clock } from "./clock.ts";
 import { Endpoint, type Job, type Progress, storeRetryMs } from "./endpoint.ts";
 import { type Inline, type OutMessage, readInline } from "./inline.ts";
 import type { Post, PostAnswer } from "./post.ts";
+import type { SinkOutcome } from "./sink.ts";
 import {
   type Attempt,
   type Change,
@@ -56,6 +57,14 @@ export interface DispatcherParts {
     onChanged(listener: (webhook: Webhook, removed: boolean) => void): void;
     disable(id: string, reason: string): Promise<void>;
   };
+  /** The endpoints that are no webhooks but queues. */
+  readonly sinks?:
+    | {
+        has(id: string): boolean;
+        all(): readonly { readonly id: string }[];
+        publish(id: string, entry: Entry): Promise<SinkOutcome>;
+      }
+    | undefined;
   /** Headers and body of a try. */
   readonly request: (
     webhook: Webhook,
@@ -81,6 +90,12 @@ export const retryDelaysMs: readonly number[] = [5, 15, 45, 120, 300, 600, 1_200
   (seconds) => seconds * 1000,
 );
 
+/** Messages of different chats that a sink is asked for at once: they become batches. */
+const maxInSink = 512;
+/** What a sink refuses for itself is tried again as often as a webhook's delivery. A broker that is away wears out nothing. */
+const sinkRetryCount = 10;
+/** The longest wait for a broker that is away. */
+const maxAwayMs = 30_000;
 /** A receiver that asks for more patience than this is not obeyed. */
 const maxRetryAfterMs = 24 * 3_600_000;
 /** The tries that a delivery remembers. */
@@ -108,7 +123,9 @@ export class Dispatcher {
 
   /** Takes up what the store holds from before. */
   async start(): Promise<void> {
-    await Promise.all(this.#parts.webhooks.all().map(({ id }) => this.#endpoint(id).load()));
+    const { webhooks, sinks } = this.#parts;
+    const all = [...webhooks.all(), ...(sinks?.all() ?? [])];
+    await Promise.all(all.map(({ id }) => this.#endpoint(id).load()));
   }
 
   /** Takes what was just committed; deliveries of one entry come in one call. */
@@ -160,7 +177,8 @@ export class Dispatcher {
   #endpoint(id: string): Endpoint {
     let endpoint = this.#endpoints.get(id);
     if (endpoint === undefined) {
-      const { clock, store, maxInFlight = 64, maxHeld = 2_000, tell, breaker } = this.#parts;
+      const { clock, store, sinks, maxHeld = 2_000, tell, breaker } = this.#parts;
+      const { maxInFlight = sinks?.has(id) === true ? maxInSink : 64 } = this.#parts;
       endpoint = new Endpoint({
         clock,
         breaker: new Breaker(breaker),
@@ -202,6 +220,7 @@ export class Dispatcher {
    * ahead of the disk.
    */
   async #attempt(id: string, job: Job, breaker: Breaker, progress: Progress): Promise<Delivery> {
+    if (this.#parts.sinks?.has(id) === true) return this.#published(id, job, breaker, progress);
     const webhook = this.#parts.webhooks.get(id);
     if (webhook === undefined || !webhook.enabled)
       return this.#over(job, progress, "dead", webhook?.disabledReason ?? "the webhook was switched off or removed");
@@ -219,6 +238,33 @@ export class Dispatcher {
       return this.#over(current, progress, "dead", why);
     }
     return this.#failed(webhook, current, progress, attempt.error ?? "it failed", tried.retryAfterMs);
+  }
+
+  /** The same for a sink. What a broker that is away did not take waits for it, however long that is. */
+  async #published(id: string, job: Job, breaker: Breaker, progress: Progress): Promise<Delivery> {
+    const { clock, sinks, tell, probe } = this.#parts;
+    const at = clock.now();
+    const began = performance.now();
+    probe?.("during-delivery");
+    const outcome = await sinks!.publish(id, job.entry);
+    const ms = Math.round(performance.now() - began);
+    const error = outcome.type === "confirmed" ? undefined : outcome.reason;
+    const attempt: Attempt = { at, ms, ...(error === undefined ? {} : { error }) };
+    const delivery = withAttempt(job.delivery, attempt);
+    tell({ type: "attempted", delivery, attempt });
+    this.#tellCircuit(id, breaker, error, () =>
+      outcome.type === "away" ? breaker.failed(clock.now(), clock.random()) : breaker.succeeded(),
+    );
+    progress.answered();
+    const current = { ...job, delivery };
+    switch (outcome.type) {
+      case "confirmed":
+        return this.#over(current, progress, "delivered");
+      case "refused":
+        return this.#failed({ retryCount: sinkRetryCount }, current, progress, outcome.reason, undefined);
+      case "away":
+        return this.#failed({ retryCount: Infinity, maxMs: maxAwayMs }, current, progress, outcome.reason, undefined);
+    }
   }
 
   /** Sends a job and looks at the head of the response. Never rejects. */
@@ -254,10 +300,17 @@ export class Dispatcher {
 
   /** A 4xx is about the message, or the receiver's mind; all else, and "too many", is about the endpoint. */
   #judge(webhook: string, breaker: Breaker, { type, attempt: { status, error } }: Tried): void {
-    const before = breaker.state;
     const blamed = status === undefined || status >= 500 || status === 408 || status === 425 || status === 429;
-    if (type === "failed" && blamed) breaker.failed(this.#parts.clock.now(), this.#parts.clock.random());
-    else breaker.succeeded();
+    this.#tellCircuit(webhook, breaker, error, () => {
+      if (type === "failed" && blamed) breaker.failed(this.#parts.clock.now(), this.#parts.clock.random());
+      else breaker.succeeded();
+    });
+  }
+
+  /** Lets a circuit hear of a try, and tells when that moved it. */
+  #tellCircuit(webhook: string, breaker: Breaker, error: string | undefined, hear: () => void): void {
+    const before = breaker.state;
+    hear();
     const { state } = breaker;
     if (state === "open" && before === "closed")
       this.#parts.tell({ type: "circuit", webhook, state, why: error ?? "it keeps failing" });
@@ -349,16 +402,16 @@ export class Dispatcher {
   }
 
   async #failed(
-    webhook: Webhook,
+    { retryCount, maxMs = Infinity }: Pick<Webhook, "retryCount"> & { readonly maxMs?: number },
     job: Job,
     progress: Progress,
     why: string,
     retryAfterMs: number | undefined,
   ): Promise<Delivery> {
     const { delivery } = job;
-    if (delivery.tries > webhook.retryCount) return this.#over(job, progress, "dead", why);
+    if (delivery.tries > retryCount) return this.#over(job, progress, "dead", why);
     const { clock, store, retryDelaysMs: delays = retryDelaysMs } = this.#parts;
-    const delayMs = delays[Math.min(delivery.tries, delays.length) - 1] ?? 0;
+    const delayMs = Math.min(delays[Math.min(delivery.tries, delays.length) - 1] ?? 0, maxMs);
     const waitMs = Math.max(delayMs * (1 + 0.2 * clock.random()), Math.min(retryAfterMs ?? 0, maxRetryAfterMs));
     const now = clock.now();
     const waiting: Delivery = { ...delivery, nextAt: now + Math.round(waitMs), changedAt: now };
@@ -409,7 +462,8 @@ export class Dispatcher {
     const { id, seq } = delivery;
     const known = this.#tallies.get(seq);
     if (known !== undefined) return known;
-    if (this.#parts.webhooks.all().length < 2) return { left: 1, dead: false };
+    const { webhooks, sinks } = this.#parts;
+    if (webhooks.all().length + (sinks?.all().length ?? 0) < 2) return { left: 1, dead: false };
     const all = await this.#store(delivery, () => this.#parts.store.deliveries({ seq, limit: 1_000 }));
     const others = all.filter((other) => other.id !== id);
     // Somebody may have looked meanwhile, and counted down already.

@@ -105,7 +105,7 @@ export function cloudEventOf(entry: Entry, text: string, files: readonly FileLin
     id: idOf(entry),
     source: `/bots/${encodeURIComponent(bot)}`,
     type: `openws.${type}.v1`,
-    subject: `openws.${bot}.${chat?.type ?? "none"}.${kind}`,
+    subject: subjectOf(entry),
     time: new Date(entry.at).toISOString(),
     datacontenttype: "application/json",
     ...(traceparent === undefined ? {} : { traceparent }),
@@ -124,6 +124,19 @@ export function cloudEventOf(entry: Entry, text: string, files: readonly FileLin
       body: entry.body,
     },
   };
+}
+
+/**
+ * `openws.<bot>.<chattype>.<msgtype>`, as brokers take it for a routing key or subject: what means something to one of them
+ * (`.`, `*`, `#`, `>`, spaces) is percent-encoded within a word. Our own operational kinds keep their dots.
+ */
+export function subjectOf({ bot, chat, kind, direction }: Pick<Entry, "bot" | "chat" | "kind" | "direction">): string {
+  return `openws.${word(bot)}.${chat?.type ?? "none"}.${direction === "bot" ? kind : word(kind)}`;
+}
+
+function word(text: string): string {
+  const percent = (character: string): string => `%${character.charCodeAt(0).toString(16).toUpperCase()}`;
+  return encodeURIComponent(text).replaceAll(/[.!~*'()]/g, percent);
 }
 
 function contentOf(entry: Entry, text: string, files: readonly FileLink[]): Envelope["content"] {

@@ -1,5 +1,5 @@
 /**
- * The service: bots, inbox, outbox, webhooks, feed and files joined over one store. Decides who tells whom, in which order
+ * The service: bots, inbox, outbox, webhooks, sinks, feed and files joined over one store. Decides who tells whom, in which order
  * things begin and end, and what is true of the whole. Does not know HTTP (api), nor on which runtime it runs.
  *
  * Invariants: what was there before is taken up before the first new thing comes; when it ends, what is under way is
@@ -13,15 +13,17 @@ import type { Uploaded } from "../upload.ts";
 import { type BotConfig, Bots, type MakeBot, type RunBot } from "./bots.ts";
 import type { Clock } from "./clock.ts";
 import { type DeliveryEvent, Dispatcher, type DispatcherParts } from "./delivery.ts";
-import { type FileLink, envelopeOf, stableIdOf } from "./envelope.ts";
+import { type FileLink, cloudEventOf, envelopeOf, stableIdOf } from "./envelope.ts";
 import { Feed } from "./feed.ts";
-import { Inbox, type InboxEvent, type InboxPoint, type Stored } from "./inbox.ts";
+import { Inbox, type InboxEvent, type InboxPoint, type Routing, type Stored } from "./inbox.ts";
 import type { OutMessage } from "./inline.ts";
 import { Sequence, UnknownIdError, textOf } from "./ledger.ts";
 import { Offline } from "./offline.ts";
 import { Outbox, type OutboxEvent, type OutboxPoint } from "./outbox.ts";
 import type { Post } from "./post.ts";
 import { signatures } from "./signature.ts";
+import type { OpenSink, SinkConfig } from "./sink.ts";
+import { Sinks } from "./sinks.ts";
 import { Spool, type SpoolDisk, type SpoolEvent, type SpooledFile, mayHaveFiles } from "./spool.ts";
 import { type Delivery, type Entry, type Store, StoreError, type StoreTrouble } from "./store.ts";
 import { Triggers } from "./triggers.ts";
@@ -59,6 +61,8 @@ export interface ServiceOptions {
   readonly post: Post;
   /** The webhooks of the operator's configuration. */
   readonly webhooks?: readonly WebhookInput[] | undefined;
+  /** The queues of the operator's configuration, and what opens them. */
+  readonly sinks?: { readonly configs: readonly SinkConfig[]; readonly open: OpenSink } | undefined;
   /** Whether webhooks that were made through the API may lead to private addresses; false. */
   readonly allowPrivate?: boolean | undefined;
   /** Rules, as an operator writes them. */
@@ -112,6 +116,7 @@ export class Service {
   readonly store: Store;
   readonly feed: Feed;
   readonly webhooks: Webhooks;
+  readonly sinks: Sinks;
   readonly dispatcher: Dispatcher;
   readonly outbox: Outbox;
   readonly inbox: Inbox;
@@ -129,11 +134,20 @@ export class Service {
     const sealer = storeSealer(cipher, storeKey);
     this.feed = new Feed(store, clock);
     this.webhooks = new Webhooks({ store, clock, sealer });
+    this.sinks = new Sinks({
+      configs: options.sinks?.configs ?? [],
+      open: (config) => options.sinks!.open(config),
+      clock,
+      event: async (entry) => cloudEventOf(entry, this.textOf(entry), await this.filesOf(entry)),
+    });
+    const routing: Routing = {
+      deliveriesFor: (entry) => [...this.webhooks.deliveriesFor(entry), ...this.sinks.deliveriesFor(entry)],
+    };
     this.inbox = new Inbox({
       store,
       clock,
       sequence,
-      routing: this.webhooks,
+      routing,
       triggers: options.triggers === undefined ? undefined : new Triggers(options.triggers),
       stored: (stored) => this.#came(stored),
       tell: (event) => tell({ of: "inbox", event }),
@@ -144,7 +158,7 @@ export class Service {
       clock,
       sequence,
       bot: (id) => this.#bots.get(id),
-      routing: this.webhooks,
+      routing,
       stored: (entry, deliveries) => this.#went(entry, deliveries),
       tell: (event) => tell({ of: "outbox", event }),
       replyTtlMs: options.replyTtlMs,
@@ -157,6 +171,7 @@ export class Service {
       clock,
       post,
       webhooks: this.webhooks,
+      sinks: this.sinks,
       request: async (webhook, entry) => {
         const text = this.textOf(entry);
         const body = JSON.stringify(envelopeOf(entry, { text, files: await this.filesOf(entry) }));
@@ -306,6 +321,7 @@ export class Service {
     this.#cancelSweep?.();
     await this.#atMost(until - drainMs / 2, this.dispatcher.drain());
     await this.#atMost(until - drainMs / 8, this.outbox.drain());
+    await this.#atMost(until, this.sinks.close());
     await this.#atMost(until, this.#bots.stop(Math.max(1, until - clock.now())));
     // A store that refuses does not hold the process for ever.
     await this.#atMost(Math.max(until, clock.now() + 200), this.inbox.idle());

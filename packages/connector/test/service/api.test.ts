@@ -91,6 +91,7 @@ function world(access: Partial<Access> = {}) {
     store,
     feed,
     webhooks,
+    sinks: { all: () => [], has: () => false },
     dispatcher,
     outbox: {
       reply: (replyTo, message, also) => accept({ kind: "markdown", replyTo, body: message }, also),

@@ -31,6 +31,7 @@ describe("the service's configuration", () => {
       allowCidr: [],
       publicUrl: undefined,
       webhooks: [],
+      sinks: [],
       allowPrivate: false,
       mediaDir: "./data/media",
       mediaTtlMs: 259_200_000,

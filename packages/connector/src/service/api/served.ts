@@ -12,6 +12,7 @@ import type { FileLink } from "../envelope.ts";
 import type { Feed } from "../feed.ts";
 import type { OutMessage } from "../inline.ts";
 import type { Change, Entry, Seq, Store, StoreTrouble } from "../store.ts";
+import type { Sinks } from "../sinks.ts";
 import type { Webhooks } from "../webhooks.ts";
 import { ProblemError, problem } from "./problem.ts";
 
@@ -49,6 +50,7 @@ export interface Served {
   readonly store: Store;
   readonly feed: Feed;
   readonly webhooks: Webhooks;
+  readonly sinks: Pick<Sinks, "all" | "has">;
   readonly dispatcher: Pick<Dispatcher, "redrive" | "test" | "health">;
   readonly outbox: {
     reply(to: Seq, message: OutMessage, also?: Also): Promise<Entry>;

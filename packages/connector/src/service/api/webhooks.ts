@@ -167,9 +167,9 @@ export function webhookRoutes(parts: Parts): OpenAPIHono {
     if (delivery === undefined) throw notFound("delivery", id);
     if (delivery.state === "pending")
       throw new ProblemError(409, "Under way", "this delivery is pending; it goes when its turn comes");
-    const webhook = service.webhooks.get(delivery.webhook);
-    if (webhook === undefined || !webhook.enabled)
-      throw new ProblemError(409, "No way", "its webhook was removed or is switched off; enable it first");
+    const enabled = service.webhooks.get(delivery.webhook)?.enabled ?? service.sinks.has(delivery.webhook);
+    if (!enabled)
+      throw new ProblemError(409, "No way", "its webhook or sink was removed or is switched off; enable it first");
     const redriven = await service.dispatcher.redrive(delivery);
     if (redriven === undefined) throw notFound("message", `msg_${delivery.seq}`);
     return redriven;

@@ -1,0 +1,159 @@
+/**
+ * Real brokers as processes of a test: each in a folder of its own on ports of the loopback that nobody uses, ended by the
+ * process that was started. Where a broker's program is not installed the test is left out, by name.
+ */
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { connect, createServer } from "node:net";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+
+/** A broker that can be started, killed and started again over the same folder and port. */
+export interface BrokerProcess extends AsyncDisposable {
+  readonly port: number;
+  start(): Promise<void>;
+  /** As a power cut: SIGKILL. */
+  kill(): Promise<void>;
+}
+
+/** Undefined where RabbitMQ is not installed, or this is not root. */
+export async function rabbitmq(): Promise<BrokerProcess | undefined> {
+  if (!installed("rabbitmq-server") || process.getuid?.() !== 0) return undefined;
+  const port = await freePort();
+  const folder = mkdtempSync(join(tmpdir(), "openws-rabbitmq-"));
+  const env = {
+    ...process.env,
+    RABBITMQ_NODENAME: `openws${port}@localhost`,
+    RABBITMQ_NODE_IP_ADDRESS: "127.0.0.1",
+    RABBITMQ_NODE_PORT: String(port),
+    RABBITMQ_DIST_PORT: String(await freePort()),
+    RABBITMQ_MNESIA_BASE: folder,
+    RABBITMQ_LOG_BASE: folder,
+    RABBITMQ_LOGS: "-",
+    RABBITMQ_PID_FILE: join(folder, "pid"),
+    RABBITMQ_ENABLED_PLUGINS_FILE: join(folder, "plugins"),
+    HOME: join(folder, "home"),
+    // Half a processor is enough for a test, and waiting is done without turning.
+    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: "+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none",
+  };
+  mkdirSync(env.HOME);
+  execFileSync("chown", ["-R", "rabbitmq", folder]);
+  return supervised(folder, port, {
+    command: ["rabbitmq-server"],
+    env,
+    pid: () => Number(readFileSync(join(folder, "pid"), "utf8")),
+    ready: (output) => output.includes("Server startup complete"),
+  });
+}
+
+/** Undefined where there is no Java, or its programs were not fetched to OPENWS_KAFKA. */
+export async function kafka(): Promise<BrokerProcess | undefined> {
+  const libraries = process.env["OPENWS_KAFKA"];
+  if (libraries === undefined || !installed("java")) return undefined;
+  const port = await freePort();
+  const controller = await freePort();
+  const folder = mkdtempSync(join(tmpdir(), "openws-kafka-"));
+  const properties = join(folder, "server.properties");
+  writeFileSync(
+    properties,
+    Object.entries({
+      "process.roles": "broker,controller",
+      "node.id": 1,
+      "controller.quorum.bootstrap.servers": `127.0.0.1:${controller}`,
+      "controller.listener.names": "CONTROLLER",
+      listeners: `PLAINTEXT://127.0.0.1:${port},CONTROLLER://127.0.0.1:${controller}`,
+      "advertised.listeners": `PLAINTEXT://127.0.0.1:${port},CONTROLLER://127.0.0.1:${controller}`,
+      "log.dirs": join(folder, "logs"),
+      "num.partitions": 3,
+      "offsets.topic.num.partitions": 1,
+      "offsets.topic.replication.factor": 1,
+      "transaction.state.log.replication.factor": 1,
+      "transaction.state.log.min.isr": 1,
+      "share.coordinator.state.topic.replication.factor": 1,
+      "share.coordinator.state.topic.min.isr": 1,
+      "group.initial.rebalance.delay.ms": 0,
+    })
+      .map(([name, value]) => `${name}=${value}\n`)
+      .join(""),
+  );
+  const java = ["-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", join(libraries, "*")];
+  const tool = [...java, "kafka.tools.StorageTool"];
+  const id = execFileSync("java", [...tool, "random-uuid"], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
+  execFileSync("java", [...tool, "format", "--standalone", "-t", id.trim(), "-c", properties], { stdio: "ignore" });
+  return supervised(folder, port, {
+    command: ["java", ...java, "kafka.Kafka", properties],
+    ready: (output) => output.includes("Kafka Server started"),
+  });
+}
+
+interface Program {
+  readonly command: readonly string[];
+  readonly env?: NodeJS.ProcessEnv;
+  /** Of the broker itself, where the command only starts it. */
+  readonly pid?: () => number;
+  /** Whether what it said means that it listens; that it does is looked at in any case. */
+  readonly ready?: (output: string) => boolean;
+}
+
+function supervised(folder: string, port: number, { command, env, pid, ready }: Program): BrokerProcess {
+  let child: ChildProcess | undefined;
+  const kill = async (): Promise<void> => {
+    const running = child;
+    child = undefined;
+    if (running === undefined || running.exitCode !== null || running.signalCode !== null) return;
+    const over = once(running, "close");
+    if (pid !== undefined) process.kill(pid(), "SIGKILL");
+    running.kill("SIGKILL");
+    await over;
+    while (await listens(port)) await sleep(50);
+  };
+  return {
+    port,
+    start: async () => {
+      const [program = "", ...args] = command;
+      const started = spawn(program, args, { env, cwd: folder, stdio: ["ignore", "pipe", "pipe"] });
+      child = started;
+      let output = "";
+      for (const stream of [started.stdout, started.stderr])
+        stream.setEncoding("utf8").on("data", (text: string) => (output = (output + text).slice(-100_000)));
+      const until = Date.now() + 60_000;
+      while (ready?.(output) === false || !(await listens(port))) {
+        if (started.exitCode !== null || Date.now() > until) throw new Error(`${program} did not start: ${output}`);
+        await sleep(100);
+      }
+    },
+    kill,
+    [Symbol.asyncDispose]: async () => {
+      await kill();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+function installed(program: string): boolean {
+  return (process.env["PATH"] ?? "").split(":").some((folder) => existsSync(join(folder, program)));
+}
+
+function listens(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, "127.0.0.1");
+    const end = (open: boolean): void => {
+      socket.destroy();
+      resolve(open);
+    };
+    socket.once("connect", () => end(true)).once("error", () => end(false));
+  });
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, "close");
+  return port;
+}

@@ -1,0 +1,204 @@
+/**
+ * What a queue sink is told and what it answers: the port that the adapters in sinks/ fill, and the URL that an operator
+ * writes for one.
+ *
+ * Decides the shape of a message on its way to a broker, the three outcomes of publishing one, and the URL's options. Does
+ * not know any broker's protocol, order, retries (delivery.ts) or batches (sinks.ts). Invariants: an outcome is one of a
+ * message, in the place that the message has in its batch; `confirmed` is said only when the broker has said it; an error
+ * about a URL repeats nothing of it but the name of an option.
+ */
+import { MistakeError } from "../mistake.ts";
+import type { CloudEvent } from "./envelope.ts";
+import type { EpochMs } from "./store.ts";
+
+/** One entry as brokers carry it. */
+export interface SinkMessage {
+  /** The same at every try: receivers may remember it. Unique over all bots of a service. */
+  readonly id: string;
+  readonly type: CloudEvent["type"];
+  /** The routing key, or subject: four words with dots between them, the last one with dots where it is operational. */
+  readonly subject: string;
+  /** What decides the partition: bot and chat. */
+  readonly key: string;
+  readonly at: EpochMs;
+  readonly traceparent?: string | undefined;
+  /** A CloudEvent as JSON. */
+  readonly body: string;
+}
+
+/**
+ * What became of a message: the broker has it; it does not want this one, whoever asks; or nobody can tell, or it takes
+ * nothing at present, which says nothing about the message. Reasons are sentences without their full stop.
+ */
+export type SinkOutcome =
+  | { readonly type: "confirmed" }
+  | { readonly type: "refused"; readonly reason: string }
+  | { readonly type: "away"; readonly reason: string };
+
+/** A broker, connected when it is needed and again when it went away. */
+export interface Sink {
+  /** Resolves with an outcome for each message, in their order; never rejects. Its messages may overtake each other. */
+  publish(batch: readonly SinkMessage[]): Promise<readonly SinkOutcome[]>;
+  /** Takes commands, and answers each; resolves when they are asked for, or at once where the broker is away and will be asked later. */
+  listen?(handle: CommandHandler): Promise<void>;
+  /** Lets go of the connection. Never rejects. */
+  close(): Promise<void>;
+}
+
+/** Makes a sink; it need not be connected when this returns. */
+export type OpenSink = (config: SinkConfig) => Sink;
+
+/** Does a command and resolves with its answer as JSON; undefined where it could not be done now and has to be asked again. */
+export type CommandHandler = (command: string) => Promise<string | undefined>;
+
+/** What an operator's URL says. */
+export interface SinkConfig {
+  /** `sink_` and the name, or broker and target; deliveries in the store are named after it. */
+  readonly id: string;
+  readonly broker: Broker;
+  readonly tls: boolean;
+  readonly hosts: readonly { readonly host: string; readonly port: number }[];
+  readonly user: string | undefined;
+  readonly password: string | undefined;
+  /** RabbitMQ: the virtual host. Redis: the database. */
+  readonly path: string;
+  /** RabbitMQ: the exchange. Kafka: the topic. NATS: the first word of subjects. Redis: the stream. */
+  readonly target: string;
+  /** Also what the bots themselves say. */
+  readonly self: boolean;
+  /** Kinds it wants, `event` and `bot` for all of those; everything when it says nothing. */
+  readonly kinds: readonly string[] | undefined;
+  /** Bots it wants; all when it says nothing. */
+  readonly bots: readonly string[] | undefined;
+  /** The queue, or topic, that commands come from; undefined: none are taken. */
+  readonly commands: string | undefined;
+  /** What is the broker's own, by name. */
+  readonly options: Readonly<Record<string, string>>;
+  /** For people: scheme, hosts and target, without user, password and options. */
+  readonly shown: string;
+}
+
+/** The brokers there are adapters for. */
+export type Broker = "rabbitmq" | "kafka" | "nats" | "redis";
+
+const schemes: Readonly<Record<string, { readonly broker: Broker; readonly tls: boolean; readonly port: number }>> = {
+  amqp: { broker: "rabbitmq", tls: false, port: 5672 },
+  amqps: { broker: "rabbitmq", tls: true, port: 5671 },
+  kafka: { broker: "kafka", tls: false, port: 9092 },
+  kafkas: { broker: "kafka", tls: true, port: 9093 },
+  nats: { broker: "nats", tls: false, port: 4222 },
+  natss: { broker: "nats", tls: true, port: 4222 },
+  redis: { broker: "redis", tls: false, port: 6379 },
+  rediss: { broker: "redis", tls: true, port: 6379 },
+};
+
+/** The options of every sink, and those of each broker with what each may say. */
+const common = ["name", "self", "kinds", "bots", "commands"];
+const own: Readonly<Record<Broker, Readonly<Record<string, RegExp>>>> = {
+  rabbitmq: { exchange: /^[^\s]{1,200}$/, unrouted: /^(?:refuse|drop)$/ },
+  kafka: { sasl: /^(?:plain|scram-sha-256|scram-sha-512)$/, create: /^[01]$/ },
+  nats: { stream: /^[\w-]{1,200}$/ },
+  redis: { stream: /^\S{1,200}$/, maxlen: /^[1-9]\d{0,9}$/ },
+};
+
+/** The first word of every subject, and what the exchange, the topic and the stream are called where nothing is said. */
+const defaultTarget = "openws";
+
+/**
+ * Reads a list of URLs with commas between them; a comma within one (several hosts) is none that a scheme follows.
+ * Throws `MistakeError`; `as` is the setting's name as its user wrote it.
+ */
+export function readSinks(text: string, as: string): SinkConfig[] {
+  const configs: SinkConfig[] = [];
+  for (const url of text.split(/,(?=\s*[a-z]+:\/\/)/i).map((each) => each.trim())) {
+    if (url === "") continue;
+    const config = readSink(url, `${as} (${configs.length + 1})`);
+    if (configs.some(({ id }) => id === config.id))
+      throw new MistakeError({
+        en: `${as} holds two sinks that would both be called ${config.id}; give one of them another name with ?name=`,
+        zh: `${as} 中有两个队列出口都叫 ${config.id}；请用 ?name= 为其中一个另取名称`,
+      });
+    configs.push(config);
+  }
+  return configs;
+}
+
+function readSink(url: string, as: string): SinkConfig {
+  const [, scheme = "", login, hostList = "", rawPath = "", query = ""] =
+    /^([a-z]+):\/\/(?:([^@/?#]*)@)?([^@/?#]+)(?:\/([^?#]*))?(?:\?([^#]*))?$/i.exec(url) ?? [];
+  const known = schemes[scheme.toLowerCase()];
+  const hosts = known === undefined ? undefined : hostsOf(hostList, known.port);
+  if (known === undefined || hosts === undefined)
+    throw new MistakeError({
+      en: `${as} must be amqp(s)://host/vhost?exchange=, kafka(s)://host:port,host:port/topic, nats://host/subject or redis(s)://host/0?stream=; a password's special characters are percent-encoded`,
+      zh: `${as} 必须形如 amqp(s)://host/vhost?exchange=、kafka(s)://host:port,host:port/topic、nats://host/subject 或 redis(s)://host/0?stream=；密码中的特殊字符需百分号编码`,
+    });
+  const { broker, tls } = known;
+  const options = optionsOf(query, broker, as);
+  const [user, ...rest] = login === undefined ? [] : login.split(":");
+  const path = decoded(rawPath, as);
+  const target =
+    (broker === "rabbitmq" ? options["exchange"] : broker === "redis" ? options["stream"] : path) || defaultTarget;
+  const list = (name: string): string[] | undefined => options[name]?.split(/[ ,+]/).filter((each) => each !== "");
+  const name = options["name"] ?? `${broker}_${target.replaceAll(/[^A-Za-z0-9-]+/g, "-").slice(0, 32)}`;
+  return {
+    id: `sink_${name}`,
+    broker,
+    tls,
+    hosts,
+    user: user === undefined || user === "" ? undefined : decoded(user, as),
+    password: rest.length === 0 ? undefined : decoded(rest.join(":"), as),
+    path,
+    target,
+    self: options["self"] === "1",
+    kinds: list("kinds"),
+    bots: list("bots"),
+    commands: options["commands"],
+    options: Object.fromEntries(Object.entries(options).filter(([option]) => !common.includes(option))),
+    shown: `${scheme.toLowerCase()}://${hosts.map(({ host, port }) => `${host}:${port}`).join(",")}/${target}`,
+  };
+}
+
+/** Undefined where one of them is none. */
+function hostsOf(list: string, defaultPort: number): { host: string; port: number }[] | undefined {
+  const hosts: { host: string; port: number }[] = [];
+  for (const each of list.split(",")) {
+    const [, six, four, port] = /^(?:\[([0-9a-f:.]+)\]|([\w.-]+))(?::(\d{1,5}))?$/i.exec(each.trim()) ?? [];
+    const host = six ?? four;
+    if (host === undefined || Number(port ?? 1) > 65_535 || Number(port ?? 1) === 0) return undefined;
+    hosts.push({ host, port: port === undefined ? defaultPort : Number(port) });
+  }
+  return hosts;
+}
+
+function optionsOf(query: string, broker: Broker, as: string): Record<string, string> {
+  const options = Object.fromEntries(new URLSearchParams(query));
+  for (const [name, value] of Object.entries(options)) {
+    const shape = own[broker][name];
+    if (shape === undefined && !common.includes(name))
+      throw new MistakeError({
+        en: `${as}: ${broker} has no option ${JSON.stringify(name.slice(0, 32))}; there are ${[...common, ...Object.keys(own[broker])].join(", ")}`,
+        zh: `${as}：${broker} 没有选项 ${JSON.stringify(name.slice(0, 32))}；可用的有 ${[...common, ...Object.keys(own[broker])].join("、")}`,
+      });
+    const fits =
+      shape?.test(value) ??
+      (name === "self"
+        ? /^[01]$/.test(value)
+        : name === "name"
+          ? /^[A-Za-z0-9-]{1,32}$/.test(value)
+          : value.length > 0 && value.length <= 1_000);
+    if (!fits) throw new MistakeError({ en: `${as}: ${name} cannot be that`, zh: `${as}：${name} 的值无效` });
+  }
+  return options;
+}
+
+function decoded(text: string, as: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    throw new MistakeError({
+      en: `${as}: user, password and path are percent-encoded, so a % itself is written %25`,
+      zh: `${as}：用户名、密码与路径须百分号编码，% 本身写作 %25`,
+    });
+  }
+}

@@ -1,0 +1,43 @@
+/**
+ * Which client speaks to which broker. Clients are optional: an installation has those whose brokers it uses, and one that is
+ * missing is said at the start, with what to install. Invariant: nothing is loaded that no sink asks for.
+ */
+import { MistakeError } from "../../mistake.ts";
+import type { Broker, OpenSink, SinkConfig } from "../sink.ts";
+import { kafkaSinks } from "./kafka.ts";
+import { rabbitmqSinks } from "./rabbitmq.ts";
+
+const adapters: Readonly<
+  Partial<Record<Broker, { readonly packages: string; readonly load: () => Promise<OpenSink> }>>
+> = {
+  rabbitmq: {
+    packages: "rabbitmq-client",
+    load: async () => rabbitmqSinks(await import("rabbitmq-client")),
+  },
+  kafka: {
+    packages: "@platformatic/kafka",
+    load: async () => kafkaSinks(await import("@platformatic/kafka")),
+  },
+};
+
+/** Loads the clients of these sinks. Rejects with `MistakeError` where one is not installed. */
+export async function loadSinks(configs: readonly SinkConfig[]): Promise<OpenSink> {
+  const loaded = new Map<Broker, OpenSink>();
+  for (const { broker, id } of configs) {
+    const { packages, load } = adapters[broker]!;
+    try {
+      if (!loaded.has(broker)) loaded.set(broker, await load());
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code !== "ERR_MODULE_NOT_FOUND" && code !== "MODULE_NOT_FOUND") throw error;
+      throw new MistakeError(
+        {
+          en: `the sink ${id} needs a client that is not installed: npm install ${packages}`,
+          zh: `队列出口 ${id} 需要的客户端尚未安装：npm install ${packages}`,
+        },
+        { cause: error },
+      );
+    }
+  }
+  return (config) => loaded.get(config.broker)!(config);
+}

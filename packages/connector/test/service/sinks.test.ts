@@ -1,0 +1,290 @@
+import { describe, expect, it } from "vitest";
+import { Dispatcher, type DeliveryEvent } from "../../src/service/delivery.ts";
+import { cloudEventOf, subjectOf } from "../../src/service/envelope.ts";
+import { type Sink, type SinkMessage, type SinkOutcome, readSinks } from "../../src/service/sink.ts";
+import { Sinks } from "../../src/service/sinks.ts";
+import { MemoryStore } from "../../src/service/store.memory.ts";
+import type { Change, Entry } from "../../src/service/store.ts";
+import { manualClock } from "./clock.ts";
+
+const row = "D4 forward to RabbitMQ or Kafka to decouple";
+const url = "amqp://alice:p%40ss-word@broker.example/?exchange=wecom";
+
+/** What a broker does with a message. */
+type Broker = (message: SinkMessage, nth: number) => SinkOutcome | Promise<SinkOutcome>;
+
+function world(broker: Broker, urls = url) {
+  const clock = manualClock();
+  const store = new MemoryStore();
+  const events: DeliveryEvent[] = [];
+  const batches: SinkMessage[][] = [];
+  const taken: SinkMessage[] = [];
+  let nth = 0;
+  let closed = 0;
+  const make = () => {
+    const sinks = new Sinks({
+      configs: readSinks(urls, "OPENWS_SINKS"),
+      clock,
+      event: async (entry) => cloudEventOf(entry, `text ${entry.seq}`, []),
+      open: (): Sink => ({
+        publish: async (batch) => {
+          batches.push([...batch]);
+          return Promise.all(
+            batch.map(async (message) => {
+              const outcome = await broker(message, ++nth);
+              if (outcome.type === "confirmed") taken.push(message);
+              return outcome;
+            }),
+          );
+        },
+        close: async () => void closed++,
+      }),
+    });
+    const dispatcher = new Dispatcher({
+      store,
+      clock,
+      sinks,
+      webhooks: { get: () => undefined, all: () => [], onChanged: () => undefined, disable: async () => undefined },
+      allowPrivate: false,
+      tell: (event) => events.push(event),
+      request: () => Promise.reject(new Error("no webhook is here")),
+      post: () => Promise.reject(new Error("no webhook is here")),
+      replies: {
+        reply: () => Promise.reject(new Error("nobody answers")),
+        stream: () => Promise.reject(new Error("nobody answers")),
+      },
+    });
+    return { sinks, dispatcher };
+  };
+  let parts = make();
+  let seq = 0;
+  const receive = async (chat = "zhangsan", about: Partial<Entry> = {}): Promise<Entry> => {
+    const at = clock.now();
+    const entry: Entry = {
+      seq: ++seq,
+      bot: "bot",
+      direction: "in",
+      kind: "text",
+      chat: { id: chat, type: "single" },
+      user: chat,
+      msgid: `m${seq}`,
+      state: "received",
+      at,
+      changedAt: at,
+      body: { msgtype: "text", text: { content: `message ${seq}` } },
+      ...about,
+    };
+    const deliveries = parts.sinks.deliveriesFor(entry);
+    await store.commit([
+      { put: "entry", entry },
+      ...deliveries.map((delivery): Change => ({ put: "delivery", delivery })),
+    ]);
+    parts.dispatcher.wake(entry, deliveries);
+    return entry;
+  };
+  return {
+    clock,
+    store,
+    events,
+    batches,
+    taken,
+    receive,
+    get parts() {
+      return parts;
+    },
+    get closed() {
+      return closed;
+    },
+    /** As after a `kill -9`: another process over the same store. */
+    restart: async () => {
+      // What the dead process had in hand is never heard of again.
+      void parts.dispatcher.drain();
+      parts = make();
+      await parts.dispatcher.start();
+    },
+    ids: () => taken.map(({ id }) => Number(id.split("_").at(-1))),
+    delivery: async (at: number) => (await store.deliveries({ seq: at, limit: 10 }))[0],
+  };
+}
+
+const confirmed: SinkOutcome = { type: "confirmed" };
+const away: SinkOutcome = { type: "away", reason: "nobody listens there" };
+
+describe(row, () => {
+  it("a message is published as a CloudEvent with subject and key, and is delivered when the broker confirms it", async () => {
+    const { receive, clock, taken, store, delivery } = world(() => confirmed);
+    await receive();
+    await clock.settle();
+    expect(taken).toMatchObject([
+      { id: "/bots/bot/msg_1", type: "openws.message.v1", subject: "openws.bot.single.text", key: "bot/zhangsan" },
+    ]);
+    expect(JSON.parse(taken[0]!.body)).toMatchObject({
+      specversion: "1.0",
+      id: "msg_1",
+      source: "/bots/bot",
+      type: "openws.message.v1",
+      subject: "openws.bot.single.text",
+      data: { bot: "bot", kind: "text", text: "text 1", chat: { id: "zhangsan", type: "single" } },
+    });
+    expect((await store.entry(1))?.state).toBe("delivered");
+    expect(await delivery(1)).toMatchObject({ id: "dlv_sink_rabbitmq_wecom_1", state: "delivered", tries: 1 });
+  });
+
+  it("what different chats say goes in one batch, and of a chat one message at a time", async () => {
+    const gate = Promise.withResolvers<SinkOutcome>();
+    const { receive, clock, batches, ids } = world(() => gate.promise);
+    for (const chat of ["a", "a", "b", "c", "a", "b"]) await receive(chat);
+    await clock.settle();
+    const keys = batches.flat().map(({ key }) => key);
+    expect(new Set(keys).size).toBe(keys.length);
+    gate.resolve(confirmed);
+    await clock.settle();
+    for (const batch of batches) expect(new Set(batch.map(({ key }) => key)).size).toBe(batch.length);
+    expect(batches.length).toBeLessThan(6);
+    expect(ids().filter((id) => [1, 2, 5].includes(id))).toEqual([1, 2, 5]);
+    expect(ids().filter((id) => [3, 6].includes(id))).toEqual([3, 6]);
+  });
+
+  it("a broker that is away for a week loses nothing and reorders no chat, also over a restart", async () => {
+    let up = false;
+    const { receive, clock, ids, restart, events, delivery, taken } = world(() => (up ? confirmed : away));
+    for (let round = 0; round < 20; round++) {
+      for (const chat of ["a", "b", "c"]) await receive(chat);
+      await clock.advance(8 * 3_600_000 + 24_000);
+      if (round === 10) await restart();
+    }
+    expect(events.some(({ type }) => type === "dead")).toBe(false);
+    expect(await delivery(1)).toMatchObject({ state: "pending" });
+    up = true;
+    await clock.advance(120_000);
+    expect(ids().toSorted((a, b) => a - b)).toEqual(Array.from({ length: 60 }, (_, at) => at + 1));
+    for (const chat of ["a", "b", "c"]) {
+      const seqs = taken.flatMap(({ key, id }) => (key === `bot/${chat}` ? [Number(id.split("_").at(-1))] : []));
+      expect(seqs).toEqual(seqs.toSorted((a, b) => a - b));
+    }
+    const circuits = events.flatMap((event) => (event.type === "circuit" ? [event.state] : []));
+    expect(circuits).toContain("open");
+    expect(circuits.at(-1)).toBe("closed");
+  });
+
+  it("what the broker refuses for itself is tried again, dead in the end, and goes when it is redriven", async () => {
+    let refuses = true;
+    const refused: SinkOutcome = { type: "refused", reason: "no queue takes it" };
+    const { receive, clock, events, delivery, parts, taken } = world(({ key }) =>
+      refuses && key === "bot/a" ? refused : confirmed,
+    );
+    await receive("a");
+    await receive("b");
+    await clock.settle();
+    expect(taken.map(({ key }) => key)).toEqual(["bot/b"]);
+    await clock.advance(12 * 3_600_000);
+    expect(await delivery(1)).toMatchObject({ state: "dead", tries: 11 });
+    expect(events).toContainEqual(expect.objectContaining({ type: "dead", why: "no queue takes it" }));
+    refuses = false;
+    await parts.dispatcher.redrive((await delivery(1))!);
+    await clock.settle();
+    expect(await delivery(1)).toMatchObject({ state: "delivered" });
+  });
+
+  it("a broker that never answers is away after 15 seconds, and one that throws at once", async () => {
+    const never = world((_, nth) => (nth === 1 ? Promise.withResolvers<SinkOutcome>().promise : confirmed));
+    await never.receive();
+    await never.clock.advance(15_000);
+    expect(await never.delivery(1)).toMatchObject({
+      state: "pending",
+      attempts: [{ error: "the broker did not confirm within 15 s" }],
+    });
+    await never.clock.advance(6_000);
+    expect(await never.delivery(1)).toMatchObject({ state: "delivered" });
+    const thrown = world((_, nth) => {
+      if (nth === 1) throw new Error("boom");
+      return confirmed;
+    });
+    await thrown.receive();
+    await thrown.clock.settle();
+    expect(await thrown.delivery(1)).toMatchObject({ state: "pending", attempts: [{ error: "boom" }] });
+    await thrown.clock.advance(6_000);
+    expect(await thrown.delivery(1)).toMatchObject({ state: "delivered" });
+  });
+
+  it("no word of a client repeats a user or a password", async () => {
+    const reason = "cannot reach amqp://alice:p%40ss-word@broker.example as alice with p@ss-word";
+    const { receive, clock, delivery, parts } = world(() => ({ type: "away", reason }));
+    await receive();
+    await clock.settle();
+    const [attempt] = (await delivery(1))!.attempts;
+    expect(attempt?.error).not.toMatch(/alice|ss-word/);
+    expect(parts.sinks.all().map(({ shown }) => shown)).toEqual(["amqp://broker.example:5672/wecom"]);
+  });
+
+  it("a sink gets the bots and kinds that its URL names, and what the bot says only when asked for", async () => {
+    const only = world(() => confirmed, `${url}&kinds=text,event,bot&bots=bot`);
+    await only.receive();
+    await only.receive("a", { kind: "image" });
+    await only.receive("a", { kind: "enter_chat", event: true });
+    await only.receive("a", { bot: "other" });
+    await only.receive("a", { direction: "out", kind: "markdown", state: "accepted" });
+    await only.receive("a", { direction: "bot", kind: "bot.kicked", chat: undefined, state: "noted" });
+    await only.clock.settle();
+    expect(only.taken.map(({ subject }) => subject).toSorted()).toEqual([
+      "openws.bot.none.bot.kicked",
+      "openws.bot.single.enter_chat",
+      "openws.bot.single.text",
+    ]);
+    const self = world(() => confirmed, `${url}&self=1`);
+    await self.receive("a", { direction: "out", kind: "markdown", state: "accepted" });
+    await self.clock.settle();
+    expect(self.taken).toHaveLength(1);
+  });
+});
+
+describe("a subject", () => {
+  it("escapes what means something to a broker, so that it always has its four words", () => {
+    const entry = { bot: "a.b*c#d>e f%机", chat: undefined, kind: "te.xt", direction: "in" } as const;
+    expect(subjectOf(entry)).toBe("openws.a%2Eb%2Ac%23d%3Ee%20f%25%E6%9C%BA.none.te%2Ext");
+  });
+});
+
+describe("OPENWS_SINKS", () => {
+  const read = (text: string) => readSinks(text, "OPENWS_SINKS");
+
+  it("is a list of URLs, each with its own words for what it is called there", () => {
+    const list =
+      "amqps://u:p@h/vhost?exchange=x&unrouted=drop, kafka://a:1,b:2,[::1]/topic?name=k,nats://h/subject,redis://h/3?stream=s";
+    expect(read(list)).toMatchObject([
+      { id: "sink_rabbitmq_x", tls: true, hosts: [{ host: "h", port: 5671 }], path: "vhost", target: "x", user: "u" },
+      {
+        id: "sink_k",
+        broker: "kafka",
+        hosts: [
+          { host: "a", port: 1 },
+          { host: "b", port: 2 },
+          { host: "::1", port: 9092 },
+        ],
+        target: "topic",
+      },
+      { id: "sink_nats_subject", target: "subject", hosts: [{ port: 4222 }] },
+      { id: "sink_redis_s", target: "s", path: "3" },
+    ]);
+  });
+
+  it.each([
+    ["http://u:s3cret@h/", "OPENWS_SINKS (1) must be amqp"],
+    ["amqp://u:s3cret@h/?exchnage=x", 'has no option "exchnage"'],
+    ["amqp://u:s3cret@h/?unrouted=maybe", "unrouted cannot be that"],
+    ["amqp://u:s3cret%zz@h/", "a % itself is written %25"],
+    ["redis://h:70000/0", "must be amqp"],
+    ["amqp://a:s3cret@h/,amqp://b:s3cret@g/", "both be called sink_rabbitmq_openws"],
+  ])("that cannot be (%s) is refused in two languages, without a secret", (text, sentence) => {
+    const error = (() => {
+      try {
+        return read(text);
+      } catch (thrown) {
+        return thrown as Error & { sentence: { zh: string } };
+      }
+    })() as Error & { sentence: { zh: string } };
+    expect(error.message).toContain(sentence);
+    expect(error.sentence.zh).toMatch(/\p{Script=Han}/u);
+    expect(`${error.message}${error.sentence.zh}`).not.toContain("s3cret");
+  });
+});
