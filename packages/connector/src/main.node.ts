@@ -13,6 +13,7 @@ import { bunRuntime } from "./runtime.bun.ts";
 import { nodeRuntime } from "./runtime.node.ts";
 import { loadSinks } from "./service/sinks/open.ts";
 import { createServiceApi } from "./service/api/app.ts";
+import { type ApiRequest, commandHandler } from "./service/commands.ts";
 import { systemClock } from "./service/clock.system.ts";
 import type { ServiceConfig } from "./service/config.ts";
 import { folderDisk } from "./service/media.spool.ts";
@@ -135,20 +136,18 @@ export async function serve(
   watchLag(metrics);
 
   made.service = service;
-  const api = createServiceApi(
-    {
-      service,
-      version,
-      failed: (error) => log.error({ err: error }, "a request to the API could not be served"),
-      metrics: () => metrics.text(),
-    },
-    {
-      keys: apiKey === undefined ? config.apiKeys : [apiKey],
-      readKeys: config.readKeys,
-      allowed,
-      addressOf: (c) => getConnInfo(c).remote.address,
-    },
-  );
+  const parts = {
+    service,
+    version,
+    failed: (error: unknown) => log.error({ err: error }, "a request to the API could not be served"),
+    metrics: () => metrics.text(),
+  };
+  const api = createServiceApi(parts, {
+    keys: apiKey === undefined ? config.apiKeys : [apiKey],
+    readKeys: config.readKeys,
+    allowed,
+    addressOf: (c) => getConnInfo(c).remote.address,
+  });
   const server = await startServer(api.fetch, line.listen).catch(async (error: unknown) => {
     await store.close();
     throw error;
@@ -165,10 +164,20 @@ export async function serve(
     process.stderr.write(`The API key of this run, since OPENWS_API_KEY is not set: ${apiKey}\n`);
   announce(line, log, url, apiKey);
   service.start();
+  await service.sinks.listen(commandHandler(inner(parts)));
   if (service.bots().length === 0)
     log.warn(
       "there is no bot yet: set WECOM_BOT_ID and WECOM_BOT_SECRET and start again, or add one with POST /v1/bots",
     );
+}
+
+/** The API for what is within this process, under a key that nobody else can know. */
+function inner(parts: Parameters<typeof createServiceApi>[0]) {
+  const key = randomBytes(24).toString("base64url");
+  const access = { keys: [key], readKeys: [], allowed: () => true, addressOf: () => undefined };
+  const api = createServiceApi(parts, access);
+  return async (path: string, request: ApiRequest): Promise<Response> =>
+    api.request(path, { ...request, headers: { ...request.headers, authorization: `Bearer ${key}` } });
 }
 
 /** Who may ask: all, or the addresses of these networks. Throws `UsageError` for what is none. */

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { Consumer, stringDeserializers } from "@platformatic/kafka";
+import { Consumer, type Message, Producer, stringDeserializers, stringSerializers } from "@platformatic/kafka";
 import { test } from "vitest";
 import { leftOut } from "../../../../tools/left-out.ts";
 import { kafka } from "./broker.ts";
@@ -11,46 +11,60 @@ test(`${row}: Kafka killed and back, nothing lost, each chat in order`, { timeou
   await using broker = await kafka();
   if (broker === undefined) leftOut(context, "Kafka", "it takes Java, and Maven to fetch the broker (OPENWS_KAFKA)");
   await broker.start();
+  const client = {
+    clientId: "the-test",
+    bootstrapBrokers: [{ host: "127.0.0.1", port: broker.port }],
+    autocreateTopics: true,
+    retries: 1,
+  };
+  const follow = (topic: string, see: (message: Message<string, string, string, string>) => void): AsyncDisposable => {
+    const over = new AbortController();
+    const running = (async () => {
+      while (!over.signal.aborted) {
+        // A group of its own each time: the one of before is not gone until its session is over.
+        const deserializers = stringDeserializers;
+        const consumer = new Consumer({ ...client, groupId: randomUUID(), deserializers, autocommit: false });
+        try {
+          const stream = await consumer.consume({ topics: [topic], mode: "earliest" });
+          over.signal.addEventListener("abort", () => void stream.close().catch(() => undefined));
+          for await (const message of stream) see(message);
+        } catch {
+          // The broker was killed: the topic is read again from its beginning.
+        }
+        await consumer.close(true).catch(() => undefined);
+      }
+    })();
+    return {
+      [Symbol.asyncDispose]: async () => {
+        over.abort();
+        await running;
+      },
+    };
+  };
+  const waiting: ((answer: string) => void)[] = [];
+  await using _ = follow("commands.answers", ({ value }) => {
+    waiting.shift()?.(value);
+  });
   await tell({
     broker,
-    url: `kafka://127.0.0.1:${broker.port}/wecom`,
+    url: `kafka://127.0.0.1:${broker.port}/wecom?commands=commands`,
     password: "no-password-here",
-    consume: async (see) => {
-      const over = new AbortController();
-      const running = (async () => {
-        while (!over.signal.aborted) {
-          const consumer = new Consumer({
-            clientId: "the-test",
-            // A group of its own each time: the one of before is not gone until its session is over.
-            groupId: randomUUID(),
-            bootstrapBrokers: [{ host: "127.0.0.1", port: broker.port }],
-            deserializers: stringDeserializers,
-            autocreateTopics: true,
-            autocommit: false,
-            retries: 1,
-          });
-          try {
-            const stream = await consumer.consume({ topics: ["wecom"], mode: "earliest" });
-            over.signal.addEventListener("abort", () => void stream.close().catch(() => undefined));
-            for await (const { key, value, headers } of stream)
-              see({
-                key,
-                subject: headers.get("subject") ?? "",
-                contentType: headers.get("content-type"),
-                body: value,
-              });
-          } catch {
-            // The broker was killed: it is read again from its beginning.
-          }
-          await consumer.close(true).catch(() => undefined);
-        }
-      })();
-      return {
-        [Symbol.asyncDispose]: async () => {
-          over.abort();
-          await running;
-        },
-      };
+    command: async (json) => {
+      const { promise, resolve } = Promise.withResolvers<string>();
+      waiting.push(resolve);
+      const producer = new Producer({ ...client, serializers: stringSerializers });
+      await producer.send({ messages: [{ topic: "commands", key: "anna", value: json }], acks: -1 });
+      await producer.close();
+      return promise;
     },
+    consume: async (see) =>
+      follow("wecom", ({ key, value, headers }) =>
+        see({
+          key,
+          subject: headers.get("subject") ?? "",
+          contentType: headers.get("content-type"),
+          body: value,
+        }),
+      ),
   });
 });

@@ -18,7 +18,18 @@ test(`${row}: RabbitMQ killed and back, nothing lost, each chat in order`, { tim
   await admin.close();
   await tell({
     broker,
-    url: `${url}?exchange=wecom`,
+    url: `${url}?exchange=wecom&commands=openws.commands`,
+    command: async (json) => {
+      const connection = new Connection(url);
+      const client = connection.createRPCClient({ confirm: true });
+      const answer = await client.send(
+        { routingKey: "openws.commands", contentType: "application/json" },
+        Buffer.from(json),
+      );
+      await client.close();
+      await connection.close();
+      return JSON.stringify(answer.body);
+    },
     password: "guest:guest",
     consume: async (see) => {
       const connection = new Connection({ url, retryLow: 200, retryHigh: 1_000 });

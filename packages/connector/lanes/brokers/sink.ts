@@ -25,6 +25,8 @@ export interface Told {
   readonly url: string;
   readonly password: string;
   /** Begins to consume; calls `see` for each message, also for those that were there before, and reconnects by itself. */
+  /** Sends a command and resolves with its answer. */
+  readonly command: (json: string) => Promise<string>;
   readonly consume: (see: (seen: Seen) => void) => Promise<AsyncDisposable>;
 }
 
@@ -32,13 +34,13 @@ interface Event {
   readonly type: string;
   readonly subject: string;
   readonly specversion: string;
-  readonly data: { readonly text: string; readonly chat: { readonly id: string } };
+  readonly data: { readonly id: string; readonly text: string; readonly chat: { readonly id: string } };
 }
 
 const chats = ["anna", "boris", "chen"];
 
 /** Tells it. */
-export async function tell({ broker, url, password, consume }: Told): Promise<void> {
+export async function tell({ broker, url, password, consume, command }: Told): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), "openws-sinks-"));
   await using ended = new AsyncDisposableStack();
   ended.defer(() => rmSync(folder, { recursive: true, force: true }));
@@ -91,6 +93,30 @@ export async function tell({ broker, url, password, consume }: Told): Promise<vo
     contentType: expect.stringContaining("application/cloudevents+json") as string,
   });
   expect(JSON.parse(first.body)).toMatchObject({ specversion: "1.0", subject: first.subject, data: { text: "1" } });
+
+  // What an application says by the same broker is done once, however often it comes.
+  const { id: asked } = (JSON.parse(first.body) as Event).data;
+  const commands = [
+    { id: "1", push: { bot: "bot", to: { userid: "anna" }, markdown: "pushed" } },
+    { id: "1", push: { bot: "bot", to: { userid: "anna" }, markdown: "pushed" } },
+    { id: "2", reply: { message: asked, markdown: "replied" } },
+    { id: "3", push: { bot: "nobody", to: { userid: "anna" }, markdown: "x" } },
+    { id: "4", shout: "x" },
+  ];
+  const answers: unknown[] = [];
+  for (const each of commands) answers.push(JSON.parse(await command(JSON.stringify(each))));
+  expect(answers).toMatchObject([
+    { id: "1", accepted: { direction: "out", kind: "markdown" } },
+    { id: "1", accepted: { id: (answers[0] as { accepted: { id: string } }).accepted.id } },
+    { id: "2", accepted: { replyTo: asked } },
+    { id: "3", refused: { status: 404 } },
+    { id: "4", refused: { status: 422 } },
+  ]);
+  const bubbles = () =>
+    JSON.stringify(gateway.chats("bot"))
+      .match(/pushed|replied/g)
+      ?.toSorted();
+  await expect.poll(bubbles).toEqual(["pushed", "replied"]);
 
   await broker.kill();
   for (let round = 0; round < 4; round++) await sayEach();

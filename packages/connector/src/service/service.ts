@@ -319,6 +319,7 @@ export class Service {
     const { clock } = this;
     const until = clock.now() + drainMs;
     this.#cancelSweep?.();
+    this.sinks.quiet();
     await this.#atMost(until - drainMs / 2, this.dispatcher.drain());
     await this.#atMost(until - drainMs / 8, this.outbox.drain());
     await this.#atMost(until, this.sinks.close());

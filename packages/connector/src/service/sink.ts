@@ -39,7 +39,7 @@ export type SinkOutcome =
 export interface Sink {
   /** Resolves with an outcome for each message, in their order; never rejects. Its messages may overtake each other. */
   publish(batch: readonly SinkMessage[]): Promise<readonly SinkOutcome[]>;
-  /** Takes commands, and answers each; resolves when they are asked for, or at once where the broker is away and will be asked later. */
+  /** Takes commands one after the other and answers each, from now on and through every outage, until `close`. */
   listen?(handle: CommandHandler): Promise<void>;
   /** Lets go of the connection. Never rejects. */
   close(): Promise<void>;

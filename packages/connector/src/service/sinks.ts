@@ -8,7 +8,7 @@
  */
 import type { Clock } from "./clock.ts";
 import { type CloudEvent, msgTypeOf } from "./envelope.ts";
-import type { OpenSink, Sink, SinkConfig, SinkMessage, SinkOutcome } from "./sink.ts";
+import type { CommandHandler, OpenSink, Sink, SinkConfig, SinkMessage, SinkOutcome } from "./sink.ts";
 import type { Delivery, Entry } from "./store.ts";
 import { newDelivery } from "./webhooks.ts";
 
@@ -30,6 +30,7 @@ const maxBatch = 256;
 export class Sinks {
   readonly #parts: SinksParts;
   readonly #outlets: ReadonlyMap<string, Outlet>;
+  #quiet = false;
 
   constructor(parts: SinksParts) {
     this.#parts = parts;
@@ -69,6 +70,17 @@ export class Sinks {
       traceparent: entry.traceparent,
       body: JSON.stringify(event),
     });
+  }
+
+  /** Takes commands from the sinks whose URLs name where they come from. */
+  async listen(handle: CommandHandler): Promise<void> {
+    const open: CommandHandler = async (command) => (this.#quiet ? undefined : handle(command));
+    await Promise.all([...this.#outlets.values()].map((outlet) => outlet.listen(open)));
+  }
+
+  /** Does no further command: the next process will. */
+  quiet(): void {
+    this.#quiet = true;
   }
 
   /** Lets go of all brokers; what has no outcome yet gets one. */
@@ -112,6 +124,12 @@ class Outlet {
       this.#waiting.push({ message, tell });
       void this.#pump();
     });
+  }
+
+  async listen(handle: CommandHandler): Promise<void> {
+    if (this.#config.commands === undefined) return;
+    this.#sink ??= this.#parts.open(this.#config);
+    await this.#sink.listen?.(handle);
   }
 
   async close(): Promise<void> {

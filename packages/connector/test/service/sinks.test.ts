@@ -1,7 +1,14 @@
 import { describe, expect, it } from "vitest";
+import { type ApiRequest, commandHandler } from "../../src/service/commands.ts";
 import { Dispatcher, type DeliveryEvent } from "../../src/service/delivery.ts";
 import { cloudEventOf, subjectOf } from "../../src/service/envelope.ts";
-import { type Sink, type SinkMessage, type SinkOutcome, readSinks } from "../../src/service/sink.ts";
+import {
+  type CommandHandler,
+  type Sink,
+  type SinkMessage,
+  type SinkOutcome,
+  readSinks,
+} from "../../src/service/sink.ts";
 import { Sinks } from "../../src/service/sinks.ts";
 import { MemoryStore } from "../../src/service/store.memory.ts";
 import type { Change, Entry } from "../../src/service/store.ts";
@@ -235,6 +242,80 @@ describe(row, () => {
     await self.receive("a", { direction: "out", kind: "markdown", state: "accepted" });
     await self.clock.settle();
     expect(self.taken).toHaveLength(1);
+  });
+});
+
+describe("a command", () => {
+  const handler = (status: number, body: unknown = {}) => {
+    const asked: [string, ApiRequest][] = [];
+    const handle = commandHandler(async (path, request) => {
+      asked.push([path, request]);
+      return Response.json(body, { status });
+    });
+    return {
+      asked,
+      tell: async (command: unknown) => JSON.parse((await handle(JSON.stringify(command))) ?? "null") as unknown,
+      handle,
+    };
+  };
+
+  it("is asked of the API under its id, and answered with what the API says", async () => {
+    const { tell, asked } = handler(202, { id: "msg_7" });
+    const push = { id: "c-1", push: { bot: "a/b", to: { userid: "u" }, markdown: "hi" } };
+    expect(await tell(push)).toEqual({ id: "c-1", accepted: { id: "msg_7" } });
+    expect(await tell({ id: "c-2", reply: { message: "msg_1", markdown: "hi" } })).toMatchObject({ id: "c-2" });
+    expect(asked.map(([path, { headers, body }]) => [path, headers, body])).toEqual([
+      [
+        "/v1/bots/a%2Fb/messages",
+        { "content-type": "application/json", "idempotency-key": "c-1" },
+        '{"to":{"userid":"u"},"markdown":"hi"}',
+      ],
+      [
+        "/v1/messages/msg_1/reply",
+        { "content-type": "application/json", "idempotency-key": "c-2" },
+        '{"markdown":"hi"}',
+      ],
+    ]);
+  });
+
+  it("that the API refuses is refused with its problem, and one that must wait is asked for again", async () => {
+    const command = { id: "c", reply: { message: "msg_1", markdown: "hi" } };
+    expect(await handler(404, { status: 404, detail: "none" }).tell(command)).toEqual({
+      id: "c",
+      refused: { status: 404, detail: "none" },
+    });
+    expect(await handler(503).handle(JSON.stringify(command))).toBeUndefined();
+  });
+
+  it.each([
+    ["no JSON", "{", "is not JSON"],
+    ["another word", '{"id":"c","shout":{}}', "a command is"],
+    ["no id", '{"push":{"bot":"b"}}', "its id"],
+    ["an id with a line break", '{"id":"a\\nb","push":{"bot":"b"}}', "its id must be 1 to 255 printable"],
+  ])("that cannot be read (%s) is answered too", async (_, text, detail) => {
+    const { handle, asked } = handler(202);
+    expect(JSON.parse((await handle(text))!)).toMatchObject({
+      refused: { status: 422, detail: expect.stringContaining(detail) as string },
+    });
+    expect(asked).toEqual([]);
+  });
+
+  it("is not begun any more when the service ends", async () => {
+    let told: CommandHandler | undefined;
+    const sinks = new Sinks({
+      configs: readSinks(`${url}&commands=c`, "OPENWS_SINKS"),
+      clock: manualClock(),
+      event: () => Promise.reject(new Error("nothing is published")),
+      open: () => ({
+        publish: async () => [],
+        listen: async (handle) => void (told = handle),
+        close: async () => undefined,
+      }),
+    });
+    await sinks.listen(async () => "done");
+    expect(await told?.("c")).toBe("done");
+    sinks.quiet();
+    expect(await told?.("c")).toBeUndefined();
   });
 });
 

@@ -17,6 +17,7 @@ import { sameText, sha256 } from "../proof.ts";
 import { problem, problemOf } from "./problem.ts";
 import { Target } from "./schemas.ts";
 import { type Parts, newRoutes } from "./served.ts";
+import { sinkRoutes } from "./sinks.ts";
 import { streamRoutes } from "./streams.ts";
 import { webhookRoutes } from "./webhooks.ts";
 
@@ -91,6 +92,7 @@ function addRoutes(app: OpenAPIHono, parts: Parts): void {
     streamRoutes,
     eventRoutes,
     webhookRoutes,
+    sinkRoutes,
     compatibleRoutes,
   ])
     app.route("/", routes(parts));

@@ -78,7 +78,7 @@ class RabbitmqSink implements Sink {
           await sleep(1_000);
           return REQUEUE;
         }
-        if (replyTo !== undefined) await reply(answer, { contentType: "application/json" });
+        if (replyTo !== undefined) await reply(Buffer.from(answer), { contentType: "application/json" });
         return ACK;
       },
     );
