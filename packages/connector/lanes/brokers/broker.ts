@@ -89,6 +89,39 @@ export async function kafka(): Promise<BrokerProcess | undefined> {
   });
 }
 
+/** Undefined where NATS is not installed. */
+export async function nats(): Promise<BrokerProcess | undefined> {
+  if (!installed("nats-server")) return undefined;
+  const port = await freePort();
+  const folder = mkdtempSync(join(tmpdir(), "openws-nats-"));
+  return supervised(folder, port, {
+    command: ["nats-server", "-a", "127.0.0.1", "-p", `${port}`, "-js", "-sd", folder],
+  });
+}
+
+/** Undefined where Redis is not installed. It has synced what it confirms. */
+export async function redis(password: string): Promise<BrokerProcess | undefined> {
+  if (!installed("redis-server")) return undefined;
+  const port = await freePort();
+  const folder = mkdtempSync(join(tmpdir(), "openws-redis-"));
+  const options = [
+    "--port",
+    `${port}`,
+    "--bind",
+    "127.0.0.1",
+    "--appendonly",
+    "yes",
+    "--appendfsync",
+    "always",
+    "--save",
+    "",
+  ];
+  return supervised(folder, port, {
+    command: ["redis-server", ...options, "--requirepass", password, "--dir", folder],
+    ready: (output) => output.includes("Ready to accept connections"),
+  });
+}
+
 interface Program {
   readonly command: readonly string[];
   readonly env?: NodeJS.ProcessEnv;

@@ -93,10 +93,10 @@ const schemes: Readonly<Record<string, { readonly broker: Broker; readonly tls: 
 };
 
 /** The options of every sink, and those of each broker with what each may say. */
-const common = ["name", "self", "kinds", "bots", "commands"];
+const common = ["name", "self", "kinds", "bots"];
 const own: Readonly<Record<Broker, Readonly<Record<string, RegExp>>>> = {
-  rabbitmq: { exchange: /^[^\s]{1,200}$/, unrouted: /^(?:refuse|drop)$/ },
-  kafka: { sasl: /^(?:plain|scram-sha-256|scram-sha-512)$/, create: /^[01]$/ },
+  rabbitmq: { exchange: /^[^\s]{1,200}$/, unrouted: /^(?:refuse|drop)$/, commands: /^\S{1,200}$/ },
+  kafka: { sasl: /^(?:plain|scram-sha-256|scram-sha-512)$/, create: /^[01]$/, commands: /^[\w.-]{1,240}$/ },
   nats: { stream: /^[\w-]{1,200}$/ },
   redis: { stream: /^\S{1,200}$/, maxlen: /^[1-9]\d{0,9}$/ },
 };

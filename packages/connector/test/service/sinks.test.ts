@@ -1,14 +1,17 @@
 import { describe, expect, it } from "vitest";
+import type { MistakeError } from "../../src/mistake.ts";
 import { type ApiRequest, commandHandler } from "../../src/service/commands.ts";
 import { Dispatcher, type DeliveryEvent } from "../../src/service/delivery.ts";
 import { cloudEventOf, subjectOf } from "../../src/service/envelope.ts";
 import {
   type CommandHandler,
+  type OpenSink,
   type Sink,
   type SinkMessage,
   type SinkOutcome,
   readSinks,
 } from "../../src/service/sink.ts";
+import { type Adapters, loadSinks } from "../../src/service/sinks/open.ts";
 import { Sinks } from "../../src/service/sinks.ts";
 import { MemoryStore } from "../../src/service/store.memory.ts";
 import type { Change, Entry } from "../../src/service/store.ts";
@@ -245,6 +248,29 @@ describe(row, () => {
   });
 });
 
+describe("the client of a broker", () => {
+  const configs = readSinks("amqp://h/?exchange=x", "OPENWS_SINKS");
+  const adapters = (module: string): Adapters => {
+    const load = async () => (await import(module)) as OpenSink;
+    const adapter = { packages: "the-client and-another", load };
+    return { rabbitmq: adapter, kafka: adapter, nats: adapter, redis: adapter };
+  };
+
+  it("that is not installed is said in two languages, with what to install", async () => {
+    const error = (await loadSinks(configs, adapters("no-such-package")).catch(
+      (thrown: unknown) => thrown,
+    )) as MistakeError;
+    expect(error.sentence).toEqual({
+      en: "the sink sink_rabbitmq_x needs a client that is not installed: npm install the-client and-another",
+      zh: "队列出口 sink_rabbitmq_x 需要的客户端尚未安装：npm install the-client and-another",
+    });
+  });
+
+  it("is not loaded where no sink asks for it", async () => {
+    await expect(loadSinks([], adapters("no-such-package"))).resolves.toBeTypeOf("function");
+  });
+});
+
 describe("a command", () => {
   const handler = (status: number, body: unknown = {}) => {
     const asked: [string, ApiRequest][] = [];
@@ -355,6 +381,7 @@ describe("OPENWS_SINKS", () => {
     ["amqp://u:s3cret@h/?unrouted=maybe", "unrouted cannot be that"],
     ["amqp://u:s3cret%zz@h/", "a % itself is written %25"],
     ["redis://h:70000/0", "must be amqp"],
+    ["redis://:s3cret@h/0?commands=c", 'redis has no option "commands"'],
     ["amqp://a:s3cret@h/,amqp://b:s3cret@g/", "both be called sink_rabbitmq_openws"],
   ])("that cannot be (%s) is refused in two languages, without a secret", (text, sentence) => {
     const error = (() => {

@@ -5,11 +5,14 @@
 import { MistakeError } from "../../mistake.ts";
 import type { Broker, OpenSink, SinkConfig } from "../sink.ts";
 import { kafkaSinks } from "./kafka.ts";
+import { natsSinks } from "./nats.ts";
 import { rabbitmqSinks } from "./rabbitmq.ts";
+import { redisSinks } from "./redis.ts";
 
-const adapters: Readonly<
-  Partial<Record<Broker, { readonly packages: string; readonly load: () => Promise<OpenSink> }>>
-> = {
+/** For each broker: what loads its client, and what an operator installs for that. */
+export type Adapters = Readonly<Record<Broker, { readonly packages: string; readonly load: () => Promise<OpenSink> }>>;
+
+const ours: Adapters = {
   rabbitmq: {
     packages: "rabbitmq-client",
     load: async () => rabbitmqSinks(await import("rabbitmq-client")),
@@ -18,13 +21,21 @@ const adapters: Readonly<
     packages: "@platformatic/kafka",
     load: async () => kafkaSinks(await import("@platformatic/kafka")),
   },
+  nats: {
+    packages: "@nats-io/transport-node @nats-io/jetstream",
+    load: async () => natsSinks(await import("@nats-io/transport-node"), await import("@nats-io/jetstream")),
+  },
+  redis: {
+    packages: "ioredis",
+    load: async () => redisSinks((await import("ioredis")).Redis),
+  },
 };
 
 /** Loads the clients of these sinks. Rejects with `MistakeError` where one is not installed. */
-export async function loadSinks(configs: readonly SinkConfig[]): Promise<OpenSink> {
+export async function loadSinks(configs: readonly SinkConfig[], adapters: Adapters = ours): Promise<OpenSink> {
   const loaded = new Map<Broker, OpenSink>();
   for (const { broker, id } of configs) {
-    const { packages, load } = adapters[broker]!;
+    const { packages, load } = adapters[broker];
     try {
       if (!loaded.has(broker)) loaded.set(broker, await load());
     } catch (error) {
