@@ -164,7 +164,7 @@ export async function serve(
     process.stderr.write(`The API key of this run, since OPENWS_API_KEY is not set: ${apiKey}\n`);
   announce(line, log, url, apiKey);
   service.start();
-  await service.sinks.listen(commandHandler(inner(parts)));
+  service.sinks.listen(commandHandler(inner(parts)));
   if (service.bots().length === 0)
     log.warn(
       "there is no bot yet: set WECOM_BOT_ID and WECOM_BOT_SECRET and start again, or add one with POST /v1/bots",

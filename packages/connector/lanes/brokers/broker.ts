@@ -3,10 +3,10 @@
  * process that was started. Where a broker's program is not installed the test is left out, by name.
  */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { randomInt } from "node:crypto";
 import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -36,6 +36,9 @@ export async function rabbitmq(): Promise<BrokerProcess | undefined> {
     RABBITMQ_PID_FILE: join(folder, "pid"),
     RABBITMQ_ENABLED_PLUGINS_FILE: join(folder, "plugins"),
     HOME: join(folder, "home"),
+    // The register of Erlang's nodes is a daemon that would outlive all of them: this is one of our own.
+    ERL_EPMD_PORT: String(await freePort()),
+    ERL_EPMD_ADDRESS: "127.0.0.1",
     // Half a processor is enough for a test, and waiting is done without turning.
     RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: "+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none",
   };
@@ -46,6 +49,7 @@ export async function rabbitmq(): Promise<BrokerProcess | undefined> {
     env,
     pid: () => Number(readFileSync(join(folder, "pid"), "utf8")),
     ready: (output) => output.includes("Server startup complete"),
+    after: () => void execFileSync("epmd", ["-port", env.ERL_EPMD_PORT, "-kill"], { stdio: "ignore" }),
   });
 }
 
@@ -129,9 +133,11 @@ interface Program {
   readonly pid?: () => number;
   /** Whether what it said means that it listens; that it does is looked at in any case. */
   readonly ready?: (output: string) => boolean;
+  /** What is to be done when it was ended for the last time. */
+  readonly after?: () => void;
 }
 
-function supervised(folder: string, port: number, { command, env, pid, ready }: Program): BrokerProcess {
+function supervised(folder: string, port: number, { command, env, pid, ready, after }: Program): BrokerProcess {
   let child: ChildProcess | undefined;
   const kill = async (): Promise<void> => {
     const running = child;
@@ -154,13 +160,15 @@ function supervised(folder: string, port: number, { command, env, pid, ready }: 
         stream.setEncoding("utf8").on("data", (text: string) => (output = (output + text).slice(-100_000)));
       const until = Date.now() + 60_000;
       while (ready?.(output) === false || !(await listens(port))) {
-        if (started.exitCode !== null || Date.now() > until) throw new Error(`${program} did not start: ${output}`);
+        if (started.exitCode !== null || Date.now() > until)
+          throw new Error(`${program} did not start: ${output.slice(-2_000)}`);
         await sleep(100);
       }
     },
     kill,
     [Symbol.asyncDispose]: async () => {
       await kill();
+      after?.();
       rmSync(folder, { recursive: true, force: true });
     },
   };
@@ -181,12 +189,17 @@ function listens(port: number): Promise<boolean> {
   });
 }
 
+/** Below those that the system gives to whoever dials, or a broker that is away would find its port taken. */
 async function freePort(): Promise<number> {
-  const server = createServer();
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
+  for (;;) {
+    const port = randomInt(20_000, 32_000);
+    const server = createServer();
+    const free = await new Promise<boolean>((resolve) => {
+      server.once("error", () => resolve(false)).listen(port, "127.0.0.1", () => resolve(true));
+    });
+    if (!free) continue;
+    server.close();
+    await once(server, "close");
+    return port;
+  }
 }

@@ -1,8 +1,9 @@
 import { randomUUID } from "node:crypto";
 import { Consumer, type Message, Producer, stringDeserializers, stringSerializers } from "@platformatic/kafka";
-import { test } from "vitest";
+import { expect, test } from "vitest";
 import { leftOut } from "../../../../tools/left-out.ts";
 import { kafka } from "./broker.ts";
+import { messageOf, msOf, sinkOf } from "./direct.ts";
 import { tell } from "./sink.ts";
 
 const row = "D4 forward to RabbitMQ or Kafka to decouple";
@@ -68,3 +69,24 @@ test(`${row}: Kafka killed and back, nothing lost, each chat in order`, { timeou
       ),
   });
 });
+
+test(
+  `${row}: Kafka refuses what is too large and takes what came beside it, and is away when nobody is there`,
+  { timeout: 90_000 },
+  async (context) => {
+    await using broker = await kafka();
+    if (broker === undefined) leftOut(context, "Kafka", "it takes Java, and Maven to fetch the broker (OPENWS_KAFKA)");
+    await broker.start();
+    await using sink = await sinkOf(`kafka://127.0.0.1:${broker.port}/wecom`);
+    expect(await sink.publish([messageOf("a"), messageOf("b", "x".repeat(1_200_000)), messageOf("c")])).toMatchObject([
+      { type: "confirmed" },
+      { type: "refused", reason: expect.stringMatching(/MESSAGE_TOO_LARGE/) as string },
+      { type: "confirmed" },
+    ]);
+    await using elsewhere = await sinkOf(`kafka://127.0.0.1:${broker.port}/none?create=0`);
+    expect(await elsewhere.publish([messageOf("a")])).toMatchObject([{ type: "away" }]);
+    await broker.kill();
+    expect(await sink.publish([messageOf("a")])).toMatchObject([{ type: "away" }]);
+    expect(await msOf(sink.close())).toBeLessThan(2_000);
+  },
+);

@@ -2,6 +2,7 @@ import { Connection } from "rabbitmq-client";
 import { expect, test } from "vitest";
 import { leftOut } from "../../../../tools/left-out.ts";
 import { rabbitmq } from "./broker.ts";
+import { messageOf, msOf, sinkOf } from "./direct.ts";
 import { tell } from "./sink.ts";
 
 const row = "D4 forward to RabbitMQ or Kafka to decouple";
@@ -56,3 +57,41 @@ test(`${row}: RabbitMQ killed and back, nothing lost, each chat in order`, { tim
     },
   });
 });
+
+test(
+  `${row}: RabbitMQ refuses what no queue is bound for, and is away when a queue is full, a password wrong, or nobody there`,
+  { timeout: 90_000 },
+  async (context) => {
+    await using broker = await rabbitmq();
+    if (broker === undefined) leftOut(context, "RabbitMQ", "it takes root, and Debian's rabbitmq-server");
+    await broker.start();
+    const url = `amqp://guest:guest@127.0.0.1:${broker.port}`;
+    await using sink = await sinkOf(`${url}?exchange=x`);
+    await using dropping = await sinkOf(`${url}?exchange=x&unrouted=drop`);
+    expect(await sink.publish([messageOf("nowhere")])).toMatchObject([
+      { type: "refused", reason: expect.stringContaining("no queue takes openws.bot.single.nowhere") as string },
+    ]);
+    expect(await dropping.publish([messageOf("nowhere")])).toEqual([{ type: "confirmed" }]);
+    const admin = new Connection(url);
+    const full = { "x-max-length": 1, "x-overflow": "reject-publish" } as const;
+    await admin.queueDeclare({ queue: "full", durable: true, arguments: full });
+    await admin.queueBind({ queue: "full", exchange: "x", routingKey: "openws.*.*.full" });
+    await admin.queueDeclare({ queue: "roomy", durable: true });
+    await admin.queueBind({ queue: "roomy", exchange: "x", routingKey: "openws.*.*.roomy" });
+    await admin.close();
+    expect(await sink.publish([messageOf("full")])).toEqual([{ type: "confirmed" }]);
+    expect(await sink.publish(["roomy", "full", "nowhere", "roomy"].map((chat) => messageOf(chat)))).toMatchObject([
+      { type: "confirmed" },
+      { type: "away" },
+      { type: "refused" },
+      { type: "confirmed" },
+    ]);
+    await using stranger = await sinkOf(`amqp://guest:wr0ng-password@127.0.0.1:${broker.port}`);
+    const [refused] = await stranger.publish([messageOf("roomy")]);
+    expect(refused).toMatchObject({ type: "away", reason: expect.stringMatching(/ACCESS_REFUSED/) as string });
+    expect(JSON.stringify(refused)).not.toContain("wr0ng-password");
+    await broker.kill();
+    expect(await sink.publish([messageOf("roomy")])).toMatchObject([{ type: "away" }]);
+    expect(await msOf(sink.close())).toBeLessThan(2_000);
+  },
+);

@@ -139,6 +139,8 @@ export class Service {
       open: (config) => options.sinks!.open(config),
       clock,
       event: async (entry) => cloudEventOf(entry, this.textOf(entry), await this.filesOf(entry)),
+      troubled: (sink, why) =>
+        tell({ of: "service", event: { type: "failed", what: `taking commands from ${sink}`, why } }),
     });
     const routing: Routing = {
       deliveriesFor: (entry) => [...this.webhooks.deliveriesFor(entry), ...this.sinks.deliveriesFor(entry)],

@@ -39,8 +39,11 @@ export type SinkOutcome =
 export interface Sink {
   /** Resolves with an outcome for each message, in their order; never rejects. Its messages may overtake each other. */
   publish(batch: readonly SinkMessage[]): Promise<readonly SinkOutcome[]>;
-  /** Takes commands one after the other and answers each, from now on and through every outage, until `close`. */
-  listen?(handle: CommandHandler): Promise<void>;
+  /**
+   * Takes commands one after the other and answers each, from now on and through every outage, until `close`. `troubled` is
+   * told why none come, as often as that is found out.
+   */
+  listen?(handle: CommandHandler, troubled: (why: string) => void): void;
   /** Lets go of the connection. Never rejects. */
   close(): Promise<void>;
 }

@@ -19,6 +19,8 @@ export interface SinksParts {
   readonly clock: Clock;
   /** The entry as a CloudEvent. */
   readonly event: (entry: Entry) => Promise<CloudEvent>;
+  /** Told why a sink takes no commands, once for each reason. */
+  readonly troubled?: ((sink: string, why: string) => void) | undefined;
   /** How long a broker may take to confirm a batch; 15,000. */
   readonly answerMs?: number | undefined;
 }
@@ -73,9 +75,9 @@ export class Sinks {
   }
 
   /** Takes commands from the sinks whose URLs name where they come from. */
-  async listen(handle: CommandHandler): Promise<void> {
-    const open: CommandHandler = async (command) => (this.#quiet ? undefined : handle(command));
-    await Promise.all([...this.#outlets.values()].map((outlet) => outlet.listen(open)));
+  listen(handle: CommandHandler): void {
+    for (const outlet of this.#outlets.values())
+      outlet.listen(async (command) => (this.#quiet ? undefined : handle(command)));
   }
 
   /** Does no further command: the next process will. */
@@ -126,10 +128,21 @@ class Outlet {
     });
   }
 
-  async listen(handle: CommandHandler): Promise<void> {
-    if (this.#config.commands === undefined) return;
+  listen(handle: CommandHandler): void {
+    const { id, commands } = this.#config;
+    if (commands === undefined) return;
     this.#sink ??= this.#parts.open(this.#config);
-    await this.#sink.listen?.(handle);
+    let said = "";
+    this.#sink.listen?.(
+      (command) => {
+        said = "";
+        return handle(command);
+      },
+      (why) => {
+        if (why !== said) this.#parts.troubled?.(id, this.#cleaned(why));
+        said = why;
+      },
+    );
   }
 
   async close(): Promise<void> {
@@ -168,14 +181,17 @@ class Outlet {
     }
   }
 
-  /** A client's words may hold what it was given. */
   #clean(outcome: SinkOutcome): SinkOutcome {
-    if (outcome.type === "confirmed") return outcome;
-    let { reason } = outcome;
+    return outcome.type === "confirmed" ? outcome : { type: outcome.type, reason: this.#cleaned(outcome.reason) };
+  }
+
+  /** A client's words may hold what it was given. */
+  #cleaned(words: string): string {
+    let reason = words;
     for (const secret of [this.#config.password, this.#config.user]) {
       if (secret === undefined || secret.length < 3) continue;
       reason = reason.replaceAll(secret, "***").replaceAll(encodeURIComponent(secret), "***");
     }
-    return { type: outcome.type, reason: reason.replaceAll(/\b([a-z]+:\/\/)[^\s@/]*@/gi, "$1***@").slice(0, 500) };
+    return reason.replaceAll(/\b([a-z]+:\/\/)[^\s@/]*@/gi, "$1***@").slice(0, 500);
   }
 }

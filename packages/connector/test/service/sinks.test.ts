@@ -334,11 +334,11 @@ describe("a command", () => {
       event: () => Promise.reject(new Error("nothing is published")),
       open: () => ({
         publish: async () => [],
-        listen: async (handle) => void (told = handle),
+        listen: (handle) => void (told = handle),
         close: async () => undefined,
       }),
     });
-    await sinks.listen(async () => "done");
+    sinks.listen(async () => "done");
     expect(await told?.("c")).toBe("done");
     sinks.quiet();
     expect(await told?.("c")).toBeUndefined();

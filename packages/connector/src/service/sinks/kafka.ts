@@ -25,6 +25,9 @@ const refusals = [
   "INVALID_TIMESTAMP",
 ];
 
+/** Below the time in which a sink must have an outcome. */
+const produceMs = 12_000;
+
 type TextProducer = Client.Producer<string, string, string, string>;
 
 class KafkaSink implements Sink {
@@ -68,11 +71,11 @@ class KafkaSink implements Sink {
     return outcomes;
   }
 
-  async listen(handle: CommandHandler): Promise<void> {
+  listen(handle: CommandHandler, troubled: (why: string) => void): void {
     const { commands } = this.#config;
     if (commands === undefined || this.#endListening !== undefined) return;
     const over = new AbortController();
-    const listening = this.#listen(commands, handle, over.signal);
+    const listening = this.#listen(commands, handle, troubled, over.signal);
     this.#endListening = async () => {
       over.abort();
       await listening;
@@ -112,7 +115,11 @@ class KafkaSink implements Sink {
         acks: this.#client.ProduceAcks.ALL,
         serializers: this.#client.stringSerializers,
       });
-      await this.#producer.send({ messages });
+      await within(
+        produceMs,
+        "the broker did not confirm in time, or the topic is not there",
+        this.#producer.send({ messages }),
+      );
       return undefined;
     } catch (error) {
       await this.#forget();
@@ -124,14 +131,19 @@ class KafkaSink implements Sink {
     const producer = this.#producer;
     this.#producer = undefined;
     try {
-      await producer?.close(true);
+      await within(1_000, "it did not close", producer?.close(true));
     } catch {
       // What it would say was said already.
     }
   }
 
   /** Takes commands until the end, from where the group of this sink left off. */
-  async #listen(topic: string, handle: CommandHandler, over: AbortSignal): Promise<void> {
+  async #listen(
+    topic: string,
+    handle: CommandHandler,
+    troubled: (why: string) => void,
+    over: AbortSignal,
+  ): Promise<void> {
     const { Consumer, stringDeserializers } = this.#client;
     while (!over.aborted) {
       const consumer = new Consumer({
@@ -147,16 +159,17 @@ class KafkaSink implements Sink {
         for await (const message of stream) {
           const answer = await this.#answerOf(message.value, handle, over);
           if (answer === undefined) break;
-          const value = answer;
-          const failed = await this.#produce([{ topic: `${topic}.answers`, key: message.key, value, headers: {} }]);
+          const answered = { topic: `${topic}.answers`, key: message.key, value: answer };
+          const failed = await this.#produce([answered]);
           if (failed !== undefined) throw failed;
           await message.commit();
         }
         over.removeEventListener("abort", end);
-      } catch {
-        // The broker is away, or has rebalanced: what was not committed comes again.
+      } catch (error) {
+        // What was not committed comes again.
+        if (!over.aborted) troubled(reasonOf(error as Error));
       }
-      await consumer.close(true).catch(() => undefined);
+      await within(1_000, "it did not close", consumer.close(true)).catch(() => undefined);
       if (!over.aborted) await sleep(1_000, undefined, { signal: over }).catch(() => undefined);
     }
   }
@@ -169,6 +182,20 @@ class KafkaSink implements Sink {
       await sleep(1_000, undefined, { signal: over }).catch(() => undefined);
     }
     return undefined;
+  }
+}
+
+/** The client waits for some things for ever, such as a topic that nobody creates. */
+async function within<Value>(ms: number, why: string, work: Promise<Value> | undefined): Promise<Value | undefined> {
+  const over = new AbortController();
+  const late = sleep(ms, undefined, { signal: over.signal }).then(() => {
+    throw new Error(why);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    late.catch(() => undefined);
+    over.abort();
   }
 }
 

@@ -4,7 +4,7 @@
  * Decides what is declared, what a confirmation, a return and an error mean, and what a command's answer goes to. Invariant:
  * a message that reached no queue is not confirmed, unless the operator wants it so (`unrouted=drop`).
  */
-import { setTimeout as sleep } from "node:timers/promises";
+import { setImmediate as turn, setTimeout as sleep } from "node:timers/promises";
 import type * as Client from "rabbitmq-client";
 import type { CommandHandler, OpenSink, Sink, SinkConfig, SinkMessage, SinkOutcome } from "../sink.ts";
 
@@ -42,7 +42,8 @@ class RabbitmqSink implements Sink {
     });
     // Why there is no connection is known here alone: whoever waits for one is told that the time is over.
     this.#connection.on("error", (error: Error) => {
-      this.#trouble = error.message;
+      // The client puts a code before its sentence that it does not always have.
+      this.#trouble = error.message.replace(/^undefined: /, "");
     });
     this.#connection.on("connection", () => {
       this.#trouble = undefined;
@@ -60,7 +61,7 @@ class RabbitmqSink implements Sink {
     return Promise.all(batch.map((message) => this.#send(message)));
   }
 
-  async listen(handle: CommandHandler): Promise<void> {
+  listen(handle: CommandHandler, troubled: (why: string) => void): void {
     const { commands } = this.#config;
     if (commands === undefined || this.#consumer !== undefined) return;
     const { ACK, REQUEUE } = this.#client.ConsumerStatus;
@@ -83,22 +84,21 @@ class RabbitmqSink implements Sink {
       },
     );
     // It asks again by itself.
-    this.#consumer.on("error", (error: Error) => {
-      this.#trouble ??= error.message;
-    });
+    this.#consumer.on("error", (error: Error) => troubled(error.message));
   }
 
   async close(): Promise<void> {
-    const force = setTimeout(() => this.#connection.unsafeDestroy(), 1_000);
-    try {
+    const farewell = async (): Promise<void> => {
       await this.#consumer?.close();
       await this.#publisher.close();
       await this.#connection.close();
-    } catch {
-      this.#connection.unsafeDestroy();
-    } finally {
-      clearTimeout(force);
-    }
+    };
+    // A broker that is away is not waited for.
+    const over = new AbortController();
+    const late = sleep(1_000, undefined, { signal: over.signal }).catch(() => undefined);
+    await Promise.race([farewell().catch(() => undefined), late]);
+    over.abort();
+    this.#connection.unsafeDestroy();
   }
 
   async #send({ id, type, subject, key, at, traceparent, body }: SinkMessage): Promise<SinkOutcome> {
@@ -124,8 +124,10 @@ class RabbitmqSink implements Sink {
       const { code, message } = error as Error & { code?: string };
       if (code === "NACK")
         return { type: "away", reason: "the broker did not take it: a queue is full, or it has trouble" };
-      return { type: "away", reason: this.#trouble === undefined ? message : `${message} (${this.#trouble})` };
+      return { type: "away", reason: this.#trouble ?? message };
     }
+    // The broker returns before it confirms, but the client tells of a return a turn later than of a confirmation.
+    await turn();
     if (!this.#returned.delete(id)) return { type: "confirmed" };
     return {
       type: "refused",
