@@ -1,4 +1,5 @@
-import { describe, expect, it } from "vitest";
+import { startGateway } from "@openws/mock-gateway";
+import { describe, expect, it, onTestFinished } from "vitest";
 import type { MistakeError } from "../../src/mistake.ts";
 import { type ApiRequest, commandHandler } from "../../src/service/commands.ts";
 import { Dispatcher, type DeliveryEvent } from "../../src/service/delivery.ts";
@@ -15,6 +16,7 @@ import { type Adapters, loadSinks } from "../../src/service/sinks/open.ts";
 import { Sinks } from "../../src/service/sinks.ts";
 import { MemoryStore } from "../../src/service/store.memory.ts";
 import type { Change, Entry } from "../../src/service/store.ts";
+import { serveWhole } from "../process.ts";
 import { manualClock } from "./clock.ts";
 
 const row = "D4 forward to RabbitMQ or Kafka to decouple";
@@ -395,4 +397,40 @@ describe("OPENWS_SINKS", () => {
     expect(error.sentence.zh).toMatch(/\p{Script=Han}/u);
     expect(`${error.message}${error.sentence.zh}`).not.toContain("s3cret");
   });
+});
+
+describe("a service whose broker is not there", () => {
+  it(
+    "starts, keeps what comes, says how the sink does without its password, and ends in time",
+    { timeout: 60_000 },
+    async () => {
+      const gateway = await startGateway({ latencyMs: 0, bots: [{ id: "bot", secret: "s3cret-of-bot" }] });
+      onTestFinished(() => gateway.stop());
+      await using running = await serveWhole([], {
+        WECOM_BOT_ID: "bot",
+        WECOM_BOT_SECRET: "s3cret-of-bot",
+        WECOM_BOT_WS_URL: gateway.url,
+        OPENWS_DATABASE: ":memory:",
+        OPENWS_API_KEY: "the-key-of-the-test",
+        OPENWS_SINKS: "redis://alice:p4ss-word@127.0.0.1:1/0?stream=wecom",
+      });
+      const ask = async (path: string): Promise<Record<string, unknown>> => {
+        const headers = { authorization: "Bearer the-key-of-the-test" };
+        return (await (await fetch(`${running.url}${path}`, { headers })).json()) as Record<string, unknown>;
+      };
+      await gateway.waitForBot("bot");
+      await gateway.say("bot", "hello");
+      const path = "/v1/sinks/sink_redis_wecom/deliveries?state=pending";
+      const tried = async () => JSON.stringify((await ask(path))["deliveries"]);
+      await expect.poll(tried, { timeout: 20_000 }).toMatch(/"error":"[^"]+"/);
+      expect(await ask("/v1/sinks")).toMatchObject({
+        sinks: [{ id: "sink_redis_wecom", broker: "redis", address: "redis://127.0.0.1:1/wecom" }],
+      });
+      expect(await tried()).not.toMatch(/alice|p4ss-word/);
+      const began = performance.now();
+      expect(await running.end()).toBe(0);
+      expect(performance.now() - began).toBeLessThan(6_000);
+      expect(running.stderr()).not.toMatch(/alice|p4ss-word/);
+    },
+  );
 });
