@@ -179,6 +179,23 @@ describe(row, () => {
     expect(circuits.at(-1)).toBe("closed");
   });
 
+  it("of two sinks each has a delivery of its own, and the message is delivered when both have it", async () => {
+    const both = `${url},kafka://broker.example/topic`;
+    const { receive, clock, store, taken } = world(
+      (_, nth) => (nth === 1 ? confirmed : nth < 4 ? away : confirmed),
+      both,
+    );
+    await receive();
+    await clock.settle();
+    const states = async () => (await store.deliveries({ seq: 1, limit: 10 })).map(({ state }) => state);
+    expect((await states()).toSorted()).toEqual(["delivered", "pending"]);
+    expect((await store.entry(1))?.state).toBe("received");
+    await clock.advance(60_000);
+    expect(await states()).toEqual(["delivered", "delivered"]);
+    expect((await store.entry(1))?.state).toBe("delivered");
+    expect(taken).toHaveLength(2);
+  });
+
   it("what the broker refuses for itself is tried again, dead in the end, and goes when it is redriven", async () => {
     let refuses = true;
     const refused: SinkOutcome = { type: "refused", reason: "no queue takes it" };
