@@ -30,7 +30,7 @@ export function logOf(told: ServiceEvent): LogRecord | undefined {
       const { bot, msgid, lost } = event;
       return {
         level: "error",
-        message: "a message was lost: the store refuses for too long",
+        message: "a message is in no store: it was refused for too long, or another replica writes by now",
         fields: { bot, msgid, lost },
       };
     }

@@ -22,6 +22,8 @@ describe("the service's configuration", () => {
       bots: [{ id: "bot", secret: "s3cret", secretFile: undefined, name: undefined, url: defaultUrl }],
       database: "./data/openws.db",
       storeKey: undefined,
+      lease: undefined,
+      leaseTtlMs: 15_000,
       retentionMs: 2_592_000_000,
       replyTtlMs: 86_400_000,
       pushTtlMs: 3_600_000,
