@@ -14,6 +14,8 @@ export const LANES: Readonly<Record<string, string>> = {
   bun: "the connector's sockets, files, handlers and service on Bun: needs 100 MB of Bun from the registry",
   python:
     "Python bots against the mock, the reference client against the suite: needs Python 3, its index, three minutes",
+  leases:
+    "replicas that fail over forty times, with the lease in SQLite, Redis, PostgreSQL and NATS: needs the servers",
   webhooks: "deliveries verified in Rust, Go, Java and Python: needs their tools and packages, a minute the first time",
   containers: "the image of the mock, frozen, cut off and ended: needs root, podman and a base image from Debian",
   rust: "a bot on a Rust library against the mock: needs cargo, and minutes to build it the first time",

@@ -56,7 +56,7 @@ const leaseClock: LeaseClock = {
   epochMs: () => Date.now(),
   wakeAt: (at, wake) => {
     const timer = setTimeout(wake, Math.max(0, Math.ceil(at - performance.now())));
-    timer.unref();
+    if (typeof timer === "object") timer.unref();
     return () => clearTimeout(timer);
   },
 };
