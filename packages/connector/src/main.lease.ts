@@ -139,7 +139,7 @@ class LeasedReplica implements Replica {
           { fence: change.fence, why: change.why },
           `this replica holds the lease: ${whyHeld[change.why](change.from)}`,
         );
-        this.#next(() => this.#up(change.fence));
+        this.#next(() => this.#up(change.fence, whyHeld[change.why](change.from)));
         return;
       case "lost":
         if (change.why === "let-go") return;
@@ -158,9 +158,12 @@ class LeasedReplica implements Replica {
   }
 
   /** Begins the service under a lease, unless that is lost by then. */
-  async #up(fence: number): Promise<void> {
+  async #up(fence: number, how: string): Promise<void> {
     const { make, begin, apiOf, ended } = this.#parts;
-    const lease: LineLease = { holds: () => (this.#keeper.holds() === fence ? fence : undefined) };
+    const lease: LineLease = {
+      holds: () => (this.#keeper.holds() === fence ? fence : undefined),
+      why: `the replica ${this.#id} holds the lease: ${how}`,
+    };
     if (this.#stopping || lease.holds() === undefined) return;
     try {
       const service = await make(lease);

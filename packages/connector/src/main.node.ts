@@ -11,7 +11,9 @@ import { type Api, openReplica } from "./main.lease.ts";
 import { type LineConfig, announce, logger, onSignal, startServer } from "./main.process.ts";
 import { nodeMedia } from "./media.ts";
 import { bunRuntime } from "./runtime.bun.ts";
+import { leasedRuntime } from "./runtime.leased.ts";
 import { nodeRuntime } from "./runtime.node.ts";
+import type { Runtime } from "./runtime.ts";
 import { type Access, createServiceApi, createStandbyApi } from "./service/api/app.ts";
 import { systemClock } from "./service/clock.system.ts";
 import type { LineLease } from "./service/bots.ts";
@@ -82,24 +84,33 @@ export async function serve(
 
   /** Opens the store and makes the service over it; under a lease with its number, by which the store knows who writes. */
   const make = async (lease?: LineLease): Promise<Service> => {
-    const opened = inMemory ? new MemoryStore() : await openSqlite(config.database, { shared: lease !== undefined });
-    const hooked = hooks.store?.(opened) ?? opened;
+    const leased = lease && leasedRuntime(runtime, lease);
+    for (const bot of config.bots) leased?.ahead(bot.url);
+    let opened: Store | undefined;
     try {
+      opened = inMemory ? new MemoryStore() : await openSqlite(config.database, { shared: lease !== undefined });
+      const hooked = hooks.store?.(opened) ?? opened;
       const fence = lease?.holds();
       if (lease !== undefined && fence === undefined)
         throw new StoreError("fenced", "the lease was lost while the store was being opened");
       const store = fence === undefined ? hooked : await claim(hooked, fence);
       made.store = store;
       const disk = config.mediaDir === undefined ? undefined : await folderDisk(config.mediaDir);
-      made.service = await createService(about(store, disk, lease));
+      made.service = await createService(about(store, disk, leased ?? runtime, lease));
       return made.service;
     } catch (error) {
+      leased?.forget();
       made.store = undefined;
-      await opened.close();
+      await opened?.close();
       throw error;
     }
   };
-  const about = (store: Store, disk: SpoolDisk | undefined, lease: LineLease | undefined): ServiceOptions => ({
+  const about = (
+    store: Store,
+    disk: SpoolDisk | undefined,
+    sockets: Runtime,
+    lease: LineLease | undefined,
+  ): ServiceOptions => ({
     store,
     lease,
     clock: systemClock,
@@ -108,7 +119,7 @@ export async function serve(
     makeBot: ({ id, ...bot }) =>
       createBot({
         botId: id,
-        runtime,
+        runtime: sockets,
         quota: hooks.quota,
         handoverMs: line.handoverMs,
         probeMs: line.probeMs,

@@ -67,6 +67,8 @@ export interface BotsParts {
 export interface LineLease {
   /** The fencing number while lines may be used; undefined once another replica may hold them. */
   holds(): number | undefined;
+  /** One sentence: which replica holds it, and how it came by it. */
+  readonly why: string;
 }
 
 /** Two kicks within this are a war, as for the library's connection. */
@@ -281,7 +283,9 @@ export class Bots {
     const fence = this.#parts.lease?.holds();
     if (to === "ready") {
       running.held = undefined;
-      note({ bot, kind: "bot.ready", reason: sentence.en });
+      const { lease } = this.#parts;
+      const under = lease === undefined ? {} : { body: { lease: fence }, reason: `${sentence.en}; ${lease.why}` };
+      note({ bot, kind: "bot.ready", reason: sentence.en, ...under });
     } else if (to === "refused") {
       note({ bot, kind: "bot.refused", reason: sentence.en, errcode: detail?.code });
     } else if (to === "kicked") {

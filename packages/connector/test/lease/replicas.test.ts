@@ -65,8 +65,28 @@ it(
     const told = await gateway.say("bot", "after", { waitMs: 0 });
     expect(told.delivered).toBe(true);
     await expect.poll(async () => JSON.stringify((await ask(second, "/v1/messages")).json)).toMatch(/after.*before/);
-    expect(JSON.stringify((await ask(second, "/v1/events?after=0")).json)).not.toContain("bot.kicked");
+    const events = JSON.stringify((await ask(second, "/v1/events?after=0")).json);
+    expect(events).toMatch(
+      /bot\.ready.* holds the lease: nobody had it.*bot\.ready.* \S+ \(http:\S+\) did not renew it/,
+    );
+    expect(events).not.toContain("bot.kicked");
     expect(await second.end()).toBe(0);
+  },
+);
+
+it(
+  "a replica that has the lease and cannot open its store lets it go and ends, for another to take it",
+  slow,
+  async () => {
+    await using broken = await replica({ ...env, OPENWS_DATABASE: folder });
+    const code = await new Promise((resolve) => {
+      broken.child.once("exit", resolve);
+    });
+    expect(code).toBe(1);
+    expect(broken.stderr()).toMatch(/the database \S+ cannot be opened or made/);
+    await using whole = await replica(env);
+    await expect.poll(() => subscribed(whole)).toBe(true);
+    expect(whole.stderr()).toMatch(/let it go/);
   },
 );
 
