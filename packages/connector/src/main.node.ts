@@ -62,20 +62,24 @@ export async function serve(
   let url = "";
   // Figures are counted from the first thing that the service tells, which it does while it is made. A replica that stands
   // by has none.
-  const made: { service?: Service | undefined; store?: Store | undefined } = {};
+  const made: { service?: Service | undefined; store?: Store | undefined; lease?: LineLease | undefined } = {};
 
   const version = (JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as { version: string })
     .version;
   const metrics = new Metrics(
     {
       bots: () => (made.service?.bots() ?? []).map(({ id, state }) => ({ id, ...state })),
-      store: async () => (await made.store?.stats()) ?? nothingStored,
+      store: async () => {
+        if (made.store === undefined) throw new StoreError("closed", "a replica that stands by has no store open");
+        return made.store.stats();
+      },
       storeTrouble: () => {
         const state = made.service?.state().store;
         return state === "ok" ? undefined : state;
       },
       webhooks: () =>
         (made.service?.webhooks.all() ?? []).map(({ id }) => ({ id, ...made.service!.dispatcher.health(id) })),
+      leaseHeld: config.lease === undefined ? undefined : () => made.lease?.holds() !== undefined,
       openStreams: () => made.service?.outbox.size.streams ?? 0,
       now: () => systemClock.now(),
     },
@@ -95,6 +99,7 @@ export async function serve(
         throw new StoreError("fenced", "the lease was lost while the store was being opened");
       const store = fence === undefined ? hooked : await claim(hooked, fence);
       made.store = store;
+      made.lease = lease;
       const disk = config.mediaDir === undefined ? undefined : await folderDisk(config.mediaDir);
       made.service = await createService(about(store, disk, leased ?? runtime, lease));
       return made.service;
@@ -222,9 +227,6 @@ export async function serve(
   });
   replica.start();
 }
-
-/** What a replica that stands by has in its store, as far as it knows. */
-const nothingStored = { entries: 0, pendingDeliveries: 0, deadDeliveries: 0, unsentEntries: 0, bytes: 0 };
 
 /** Who may ask: all, or the addresses of these networks. Throws `UsageError` for what is none. */
 function allowList(networks: readonly string[]): (address: string | undefined) => boolean {

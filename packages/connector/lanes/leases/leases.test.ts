@@ -15,6 +15,9 @@ import { type Server, servers } from "./servers.ts";
 const ttlMs = 1_500;
 const kills = 10;
 
+/** Whether a replica has the line, subscribed. */
+const holds = async (running: Running): Promise<boolean> => (await ask(running, "/readyz?role=holder")).status === 200;
+
 describe.each(["SQLite", "Redis", "PostgreSQL", "NATS"] as const)("with the lease in %s", (kind) => {
   let server: Server | undefined;
   let folder: string;
@@ -49,6 +52,32 @@ describe.each(["SQLite", "Redis", "PostgreSQL", "NATS"] as const)("with the leas
   );
 
   it(
+    "nobody uses the line while the server is away, and its holder goes on when it is back",
+    { timeout: 60_000 },
+    async (context) => {
+      if (server === undefined) leftOut(context, "a server of SQLite's that is away", "there is none");
+      const gateway = await startGateway({ latencyMs: 0, bots: [{ id: "bot", secret: "s3cret-of-bot" }] });
+      onTestFinished(() => gateway.stop());
+      const env = settingsOf(gateway, addressOf("away"), join(folder, "away.db"));
+      await using first = await replica(env);
+      await expect.poll(() => holds(first)).toBe(true);
+      await using second = await replica(env);
+      await expect.poll(() => second.stderr()).toMatch(/standing by/);
+      const at = performance.now();
+      await server.kill();
+      await expect.poll(() => first.stderr(), { interval: 20 }).toMatch(/could not be renewed in time/);
+      expect(performance.now() - at).toBeLessThan((2 * ttlMs) / 3 + 500);
+      await expect.poll(async () => (await ask(second, "/readyz")).status).toBe(503);
+      expect((await ask(first, "/readyz")).json["lease"]).toMatchObject({ state: "unknown" });
+      await server.restart();
+      await expect.poll(async () => (await holds(first)) || (await holds(second))).toBe(true);
+      const { json } = await ask((await holds(first)) ? first : second, "/v1/events?after=0");
+      expect(JSON.stringify(json)).not.toContain("bot.kicked");
+      expect(await gateway.say("bot", "back", { waitMs: 0 })).toMatchObject({ delivered: true });
+    },
+  );
+
+  it(
     `${kills} fail-overs: each within ttl + skew, no kick, and nothing that was accepted is lost`,
     { timeout: 180_000 },
     async () => {
@@ -68,8 +97,6 @@ describe.each(["SQLite", "Redis", "PostgreSQL", "NATS"] as const)("with the leas
       onTestFinished(async () => {
         for (const running of begun) await running.end("SIGKILL");
       });
-      const holds = async (running: Running): Promise<boolean> =>
-        (await ask(running, "/readyz?role=holder")).status === 200;
       let holder = await begin();
       await expect.poll(() => holds(holder)).toBe(true);
       const took: number[] = [];

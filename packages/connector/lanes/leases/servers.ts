@@ -12,7 +12,9 @@ import { setTimeout as pause } from "node:timers/promises";
 export interface Server {
   /** What OPENWS_LEASE is; a name can be added with `?name=`. */
   readonly address: string;
-  /** Kills it, and starts it again on the same folder and port. */
+  /** Kills it. */
+  kill(): Promise<void>;
+  /** Kills it, where it runs, and starts it again on the same folder and port. */
   restart(): Promise<void>;
   end(): Promise<void>;
 }
@@ -101,6 +103,7 @@ async function start({ program, args, address, user, prepare }: Recipe): Promise
   await up();
   return {
     address: address(port),
+    kill: down,
     restart: async () => {
       await down();
       // Its children may hold on to what they share for a moment.

@@ -34,6 +34,8 @@ export interface Readings {
     readonly held: number;
   }[];
   openStreams(): number;
+  /** Whether this replica holds the lease; only where there is one. */
+  readonly leaseHeld?: (() => boolean) | undefined;
   now(): number;
 }
 
@@ -178,6 +180,9 @@ export class Metrics {
     gauge("webhook_circuit_open", "1 while a webhook is left alone because it fails.", ["webhook"], (each) => {
       for (const { id, circuit } of readings.webhooks()) each.set({ webhook: id }, circuit === "closed" ? 0 : 1);
     });
+    const { leaseHeld } = readings;
+    if (leaseHeld !== undefined)
+      gauge("lease_held", "1 on the replica that may use the lines.", [], (each) => each.set(leaseHeld() ? 1 : 0));
     gauge("streams_open", "Bubbles that are not finished.", [], (each) => each.set(readings.openStreams()));
   }
 

@@ -31,6 +31,8 @@ import { type WebhookInput, Webhooks } from "./webhooks.ts";
 /** What is told of a service: for the log, and for whoever counts. */
 export type ServiceEvent =
   | { readonly of: "bot"; readonly bot: string; readonly event: BotEvent }
+  /** The gateway ended a line that another replica has taken, whose lease it is by then: no kick that anybody has to see to. */
+  | { readonly of: "handed-over"; readonly bot: string }
   /** A message or event that came, or what happened to a bot, is stored. */
   | { readonly of: "stored"; readonly entry: Entry; readonly afterMs: number }
   | { readonly of: "inbox"; readonly event: InboxEvent }
@@ -198,7 +200,10 @@ export class Service {
         // First of all to the disk.
         if (event.type === "message") this.inbox.message(source, event.message);
         else if (event.type === "happened") this.inbox.event(source, event.event);
-        tell({ of: "bot", bot: source.id, event });
+        const { lease } = options;
+        const kicked = event.type === "moved" && event.to === "kicked";
+        if (kicked && lease !== undefined && lease.holds() === undefined) tell({ of: "handed-over", bot: source.id });
+        else tell({ of: "bot", bot: source.id, event });
       },
       note: (note) => this.inbox.note(note),
       lineMoved: (bot, ready) => this.outbox.lineMoved(bot, ready),

@@ -15,6 +15,12 @@ export function logOf(told: ServiceEvent): LogRecord | undefined {
       const { level, message, fields } = recordOf(told.event);
       return { level, message, fields: { bot: told.bot, ...fields } };
     }
+    case "handed-over":
+      return {
+        level: "info",
+        message: "another replica has taken the line, with the lease",
+        fields: { bot: told.bot },
+      };
     case "stored":
       return undefined;
     case "inbox": {
@@ -94,6 +100,9 @@ export function count(metrics: Metrics, told: ServiceEvent): void {
     case "bot":
       if (told.event.type === "moved") metrics.moved(told.bot, told.event.to, told.event.why);
       else if (told.event.type === "duplicate") metrics.duplicate(told.bot);
+      return;
+    case "handed-over":
+      metrics.moved(told.bot, "stopped", "handed-over");
       return;
     case "stored":
       if (told.entry.direction === "in") metrics.received(told.entry.bot, told.entry.kind, told.afterMs);

@@ -111,6 +111,7 @@ it("a replica that ends as planned hands its line over, and the time without one
   for (const msgid of missing) expect(first.stderr()).toContain(`"msgid":"${msgid}"`);
   expect(missing.length).toBeLessThan(said.length);
   expect(first.stderr()).toMatch(/another replica has taken the lines/);
+  expect(first.stderr()).not.toMatch(/another instance of this bot/);
   expect(second.stderr()).toMatch(/let it go/);
   const { json } = await ask(second, "/v1/events?after=0");
   expect(JSON.stringify(json)).not.toContain("bot.kicked");
