@@ -42,6 +42,12 @@ describe("the service's configuration", () => {
     });
   });
 
+  it("takes a lease, and refuses a ttl that a pause of the process would outlast", () => {
+    const env = { ...needed, OPENWS_LEASE: "sqlite:/data/lease.db", OPENWS_LEASE_TTL_MS: "3000" };
+    expect(read(env).service).toMatchObject({ lease: "sqlite:/data/lease.db", leaseTtlMs: 3_000 });
+    expect(() => read({ ...env, OPENWS_LEASE_TTL_MS: "999" })).toThrow("OPENWS_LEASE_TTL_MS must be at least 1000");
+  });
+
   it("may begin without a bot, to be given one through the API", () => {
     expect(read({}).service.bots).toEqual([]);
     expect(() => read({ WECOM_BOT_ID: "bot" })).toThrow("the bot's secret is missing");
