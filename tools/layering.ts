@@ -44,7 +44,7 @@ const ENTRY =
 
 /** The files that adapt a disk, a broker, a cipher, a container to a port of ours: the other half of what may touch a runtime. */
 const ADAPTER =
-  /^[\w-]+\/src\/(?:(?:service\/)?(?:store\.\w+|store\.\w+\.worker|media(?:\.\w+)?|(?:clock|post)\.\w+)|testcontainers|tls(?:\.\w+)?|(?:service\/)?(?:sinks|lease)\/.+)\.ts$/;
+  /^[\w-]+\/src\/(?:(?:service\/)?(?:store\.\w+|store\.\w+\.worker|media(?:\.\w+)?|(?:clock|post)\.\w+)|testcontainers|tls(?:\.\w+)?|(?:service\/)?sinks\/.+|lease\/(?:lease\.\w+|open))\.ts$/;
 
 /** The files that only gather names: one a package, and one for each runtime where a package differs between them. */
 const INDEX = /^[\w-]+\/src\/index(?:\.\w+)?\.ts$/;

@@ -199,6 +199,20 @@ export const settings = {
       zh: "全部数据的存放处（./data/openws.db）；:memory: 则不留存",
     },
   },
+  lease: {
+    flag: "lease",
+    env: ["OPENWS_LEASE"],
+    value: "ADDRESS",
+    help: {
+      en: "where several replicas agree on which one holds the lines, such as sqlite:/data/lease.db (no lease: one process)",
+      zh: "多个副本在此商定由谁持有线路，例如 sqlite:/data/lease.db（不设则只运行一个进程）",
+    },
+  },
+  leaseTtlMs: ms(
+    "lease-ttl-ms",
+    "how long the lease counts without renewal (15000)",
+    "租约在未续期时的有效时长（15000）",
+  ),
   storeKey: {
     flag: "store-key",
     env: ["OPENWS_STORE_KEY"],

@@ -7,23 +7,29 @@ import { BlockList, isIP } from "node:net";
 import { getConnInfo } from "@hono/node-server/conninfo";
 import { UsageError } from "@openws/protocol";
 import { type BotOptions, createBot } from "./index.ts";
+import { type Api, openReplica } from "./main.lease.ts";
 import { type LineConfig, announce, logger, onSignal, startServer } from "./main.process.ts";
 import { nodeMedia } from "./media.ts";
 import { bunRuntime } from "./runtime.bun.ts";
+import { leasedRuntime } from "./runtime.leased.ts";
 import { nodeRuntime } from "./runtime.node.ts";
-import { loadSinks } from "./service/sinks/open.ts";
-import { createServiceApi } from "./service/api/app.ts";
+import type { Runtime } from "./runtime.ts";
+import { type Access, createServiceApi, createStandbyApi } from "./service/api/app.ts";
 import { type ApiRequest, commandHandler } from "./service/commands.ts";
+import { loadSinks } from "./service/sinks/open.ts";
 import { systemClock } from "./service/clock.system.ts";
+import type { LineLease } from "./service/bots.ts";
 import type { ServiceConfig } from "./service/config.ts";
 import { folderDisk } from "./service/media.spool.ts";
 import { Metrics } from "./service/metrics.ts";
 import { nodePost } from "./service/post.node.ts";
 import { type Point, type Service, type ServiceOptions, createService } from "./service/service.ts";
+import type { SpoolDisk } from "./service/spool.ts";
 import { nodeCipher, randomKey, storeKey } from "./service/store.cipher.ts";
+import { claim } from "./service/store.fenced.ts";
 import { MemoryStore } from "./service/store.memory.ts";
 import { openSqlite } from "./service/store.sqlite.ts";
-import type { Store } from "./service/store.ts";
+import { type Store, StoreError } from "./service/store.ts";
 import { count, logOf } from "./service/telemetry.ts";
 
 /** Ways into the service for programs that try it; nothing of them can be had from outside of the process. */
@@ -51,25 +57,26 @@ export async function serve(
   // A client that is missing is said before anything begins.
   const openSink = await loadSinks(config.sinks);
   const inMemory = config.database === ":memory:";
-  const opened = inMemory ? new MemoryStore() : await openSqlite(config.database);
-  const key = inMemory ? randomKey() : storeKey(config.database, config.storeKey);
-  const disk = config.mediaDir === undefined ? undefined : await folderDisk(config.mediaDir);
   const allowed = allowList(config.allowCidr);
   const apiKey = config.apiKeys.length > 0 ? undefined : `ows_${randomBytes(24).toString("base64url")}`;
   const { post, close: closePost } = nodePost(process.env);
   // Deno runs Node's; what Bun calls `ws` is not that package.
   const runtime = process.versions["bun"] === undefined ? nodeRuntime() : bunRuntime();
-  const store = hooks.store?.(opened) ?? opened;
+  const memoryKey = randomKey();
   let url = "";
-  // Figures are counted from the first thing that the service tells, which it does while it is made.
-  const made: { service?: Service } = {};
+  // Figures are counted from the first thing that the service tells, which it does while it is made. A replica that stands
+  // by has none.
+  const made: { service?: Service | undefined; store?: Store | undefined; lease?: LineLease | undefined } = {};
 
   const version = (JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as { version: string })
     .version;
   const metrics = new Metrics(
     {
       bots: () => (made.service?.bots() ?? []).map(({ id, state }) => ({ id, ...state })),
-      store: () => store.stats(),
+      store: async () => {
+        if (made.store === undefined) throw new StoreError("closed", "a replica that stands by has no store open");
+        return made.store.stats();
+      },
       storeTrouble: () => {
         const state = made.service?.state().store;
         return state === "ok" ? undefined : state;
@@ -81,21 +88,52 @@ export async function serve(
         })),
       pacedChats: (bot) => made.service?.pacedChats(bot) ?? 0,
       inboxHeld: () => made.service?.inbox.size.held ?? 0,
+      leaseHeld: config.lease === undefined ? undefined : () => made.lease?.holds() !== undefined,
       openStreams: () => made.service?.outbox.size.streams ?? 0,
       now: () => systemClock.now(),
     },
     version,
   );
 
-  const service = await createService({
+  /** Opens the store and makes the service over it; under a lease with its number, by which the store knows who writes. */
+  const make = async (lease?: LineLease): Promise<Service> => {
+    const leased = lease && leasedRuntime(runtime, lease);
+    for (const bot of config.bots) leased?.ahead(bot.url);
+    let opened: Store | undefined;
+    try {
+      opened = inMemory ? new MemoryStore() : await openSqlite(config.database, { shared: lease !== undefined });
+      const hooked = hooks.store?.(opened) ?? opened;
+      const fence = lease?.holds();
+      if (lease !== undefined && fence === undefined)
+        throw new StoreError("fenced", "the lease was lost while the store was being opened");
+      const store = fence === undefined ? hooked : await claim(hooked, fence);
+      made.store = store;
+      made.lease = lease;
+      const disk = config.mediaDir === undefined ? undefined : await folderDisk(config.mediaDir);
+      made.service = await createService(about(store, disk, leased ?? runtime, lease));
+      return made.service;
+    } catch (error) {
+      leased?.forget();
+      made.store = undefined;
+      await opened?.close();
+      throw error;
+    }
+  };
+  const about = (
+    store: Store,
+    disk: SpoolDisk | undefined,
+    sockets: Runtime,
+    lease: LineLease | undefined,
+  ): ServiceOptions => ({
     store,
+    lease,
     clock: systemClock,
     cipher: nodeCipher,
-    storeKey: key,
+    storeKey: inMemory ? memoryKey : storeKey(config.database, config.storeKey),
     makeBot: ({ id, ...bot }) =>
       createBot({
         botId: id,
-        runtime,
+        runtime: sockets,
         meter: metrics.line(id),
         quota: hooks.quota,
         handoverMs: line.handoverMs,
@@ -135,40 +173,77 @@ export async function serve(
   });
   watchLag(metrics);
 
-  made.service = service;
-  const parts = {
-    service,
-    version,
-    failed: (error: unknown) => log.error({ err: error }, "a request to the API could not be served"),
-    metrics: () => metrics.text(),
-  };
-  const api = createServiceApi(parts, {
+  const access: Access = {
     keys: apiKey === undefined ? config.apiKeys : [apiKey],
     readKeys: config.readKeys,
     allowed,
     addressOf: (c) => getConnInfo(c).remote.address,
+  };
+  const shared = {
+    failed: (error: unknown) => log.error({ err: error }, "a request to the API could not be served"),
+    metrics: () => metrics.text(),
+  };
+  const partsOf = (service: Service, lease?: LineLease) => ({
+    ...shared,
+    service,
+    version,
+    lease: lease && (() => lease.holds()),
   });
-  const server = await startServer(api.fetch, line.listen).catch(async (error: unknown) => {
-    await store.close();
-    throw error;
-  });
-  ({ url } = server);
-
-  onSignal(log, () =>
-    service.stop(line.drainMs).finally(() => {
+  const apiOf = (service: Service, lease?: LineLease): Api["fetch"] =>
+    createServiceApi(partsOf(service, lease), access).fetch;
+  const begin = (service: Service): void => {
+    service.start();
+    service.sinks.listen(commandHandler(inner(partsOf(service))));
+    if (service.bots().length === 0)
+      log.warn(
+        "there is no bot yet: set WECOM_BOT_ID and WECOM_BOT_SECRET and start again, or add one with POST /v1/bots",
+      );
+  };
+  const listen = async (fetch: Api["fetch"], stop: (drainMs: number) => Promise<void>): Promise<() => void> => {
+    const server = await startServer(fetch, line.listen).catch(async (error: unknown) => {
+      await stop(0);
+      throw error;
+    });
+    ({ url } = server);
+    const close = (): void => {
       server.close();
       closePost();
-    }),
-  );
-  if (apiKey !== undefined)
-    process.stderr.write(`The API key of this run, since OPENWS_API_KEY is not set: ${apiKey}\n`);
-  announce(line, log, url, apiKey);
-  service.start();
-  service.sinks.listen(commandHandler(inner(parts)));
-  if (service.bots().length === 0)
-    log.warn(
-      "there is no bot yet: set WECOM_BOT_ID and WECOM_BOT_SECRET and start again, or add one with POST /v1/bots",
-    );
+    };
+    onSignal(log, () => stop(line.drainMs).finally(close));
+    if (apiKey !== undefined)
+      process.stderr.write(`The API key of this run, since OPENWS_API_KEY is not set: ${apiKey}\n`);
+    announce(line, log, url, apiKey);
+    return close;
+  };
+
+  if (config.lease === undefined) {
+    const service = await make();
+    await listen(apiOf(service), (drainMs) => service.stop(drainMs));
+    begin(service);
+    return;
+  }
+  const replica = await openReplica({
+    address: config.lease,
+    ttlMs: config.leaseTtlMs,
+    url: () => config.publicUrl ?? url,
+    log,
+    make,
+    begin,
+    ended: () => {
+      made.service = undefined;
+      made.store = undefined;
+    },
+    apiOf,
+    standby: (lease) => createStandbyApi({ ...shared, lease }, access).fetch,
+  });
+  const close = await listen(replica.fetch, (drainMs) => replica.stop(drainMs));
+  // Where the service cannot be begun, as with a store that cannot be opened, another replica has to.
+  replica.failed.catch((error: unknown) => {
+    log.fatal(error instanceof Error ? error.message : String(error));
+    process.exitCode = 1;
+    close();
+  });
+  replica.start();
 }
 
 /** The API for what is within this process, under a key that nobody else can know. */

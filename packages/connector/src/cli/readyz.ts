@@ -32,6 +32,7 @@ export function apiUrlOf(env: Environment): string {
 
 interface Answer {
   readonly ready?: boolean;
+  readonly standby?: boolean;
   readonly bots?: readonly { readonly id: string; readonly connection: string; readonly reason: Sentence }[];
 }
 
@@ -62,10 +63,16 @@ export const readyz: Command = async (args, env) => {
       { cause },
     );
   }
-  const { ready, bots = [] } = (await response.json().catch(() => ({}))) as Answer;
+  const { ready, standby, bots = [] } = (await response.json().catch(() => ({}))) as Answer;
   if (values.quiet !== true) {
     if (response.status === 404)
       print({ en: `it runs no bot ${values.bot ?? ""}`, zh: `没有运行机器人 ${values.bot ?? ""}` }[language]);
+    else if (standby === true)
+      print(
+        { en: "ready: it stands by, another replica holds the lines", zh: "就绪：备用中，线路由另一副本持有" }[
+          language
+        ],
+      );
     else if (ready === true) print({ en: "ready", zh: "就绪" }[language]);
     else print({ en: "not ready", zh: "未就绪" }[language]);
     for (const { id, connection, reason } of bots) print(`  ${id} ${connection}: ${reason[language]}`);

@@ -7,7 +7,9 @@
  * that was kicked twice within five minutes, in whichever process, is not begun within five minutes of the last: by then
  * a person has decided, or the orchestrator has given up. One kick alone holds nobody back, since stopping the other
  * instance and starting this one is what the operator is told to do; with `rejoin` the wait of 30 s that follows a kick is
- * kept through a restart. `reconnect` is a person's word: it forgets the kicks and begins at once.
+ * kept through a restart. `reconnect` is a person's word: it forgets the kicks and begins at once. Under a lease a kick
+ * is the hand-over once the lease is not held any more, and counts for nothing; while it is held, whoever took the line is
+ * none of the replicas: that is reported, and the lease kept, or they would fight on for this one.
  *
  * Does not know frames, HTTP or what becomes of messages. Invariant: what is said of a bot (`stateOf`) is true of its line,
  * or says why there is none.
@@ -57,6 +59,16 @@ export interface BotsParts {
   readonly heard: (source: Source, event: BotEvent) => void;
   readonly note: (note: Note) => void;
   readonly lineMoved: (bot: string, ready: boolean) => void;
+  /** The lease under which lines are held, where there is one. */
+  readonly lease?: LineLease | undefined;
+}
+
+/** What bots ask of a lease. */
+export interface LineLease {
+  /** The fencing number while lines may be used; undefined once another replica may hold them. */
+  holds(): number | undefined;
+  /** One sentence: which replica holds it, and how it came by it. */
+  readonly why: string;
 }
 
 /** Two kicks within this are a war, as for the library's connection. */
@@ -268,16 +280,23 @@ export class Bots {
     const { note, lineMoved, clock } = this.#parts;
     const bot = running.config.id;
     lineMoved(bot, to === "ready");
+    const fence = this.#parts.lease?.holds();
     if (to === "ready") {
       running.held = undefined;
-      note({ bot, kind: "bot.ready", reason: sentence.en });
+      const { lease } = this.#parts;
+      const under = lease === undefined ? {} : { body: { lease: fence }, reason: `${sentence.en}; ${lease.why}` };
+      note({ bot, kind: "bot.ready", reason: sentence.en, ...under });
     } else if (to === "refused") {
       note({ bot, kind: "bot.refused", reason: sentence.en, errcode: detail?.code });
     } else if (to === "kicked") {
+      if (this.#parts.lease !== undefined && fence === undefined) return;
       running.kicks.push(clock.now());
       running.kicks.splice(0, running.kicks.length - keptKicks);
       this.#saveKicks(running);
-      note({ bot, kind: "bot.kicked", reason: sentence.en, body: { kicks: running.kicks.length } });
+      const intruder =
+        fence === undefined ? "" : `; this replica holds the lease (${fence}), so it is none of the replicas`;
+      const body = { kicks: running.kicks.length, ...(fence !== undefined && { lease: fence }) };
+      note({ bot, kind: "bot.kicked", reason: `${sentence.en}${intruder}`, body });
       if (!isWar(running.kicks)) return;
       // The library counts the kicks of this process alone, and would come back.
       this.#hold(running);

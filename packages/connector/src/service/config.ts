@@ -43,6 +43,9 @@ export interface ServiceConfig {
   /** A path, or `:memory:`. */
   readonly database: string;
   readonly storeKey: string | undefined;
+  /** Where the lease is kept; undefined: this is the only process that serves these bots. */
+  readonly lease: string | undefined;
+  readonly leaseTtlMs: number;
   readonly retentionMs: number;
   readonly replyTtlMs: number;
   readonly pushTtlMs: number;
@@ -146,6 +149,8 @@ export function readServiceConfig(
       bots: all,
       database,
       storeKey: text("storeKey"),
+      lease: text("lease"),
+      leaseTtlMs: leaseTtl(look("leaseTtlMs")),
       retentionMs: duration(look("retentionMs"), 30 * 24 * 3_600_000),
       replyTtlMs: duration(look("replyTtlMs"), 24 * 3_600_000),
       pushTtlMs: duration(look("pushTtlMs"), 3_600_000),
@@ -202,6 +207,18 @@ function fileOf<Schema extends z.ZodType>(
 
 function duration(found: Found | undefined, fallback: number): number {
   return found === undefined ? fallback : milliseconds(found);
+}
+
+/** Below this a pause of the garbage collector, or a slow disk, would pass for a death. */
+const shortestLeaseMs = 1_000;
+
+function leaseTtl(found: Found | undefined): number {
+  const ms = duration(found, 15_000);
+  if (found === undefined || ms >= shortestLeaseMs) return ms;
+  throw new MistakeError({
+    en: `${found.as} must be at least ${shortestLeaseMs}, ${ms} is not`,
+    zh: `${found.as} 至少为 ${shortestLeaseMs}，而不是 ${ms}`,
+  });
 }
 
 function keysOf(found: Found | undefined): string[] {

@@ -575,7 +575,11 @@ function noted({ delivery, changes }: Ending, error: string): Ending {
  * an answer to what nobody said, and would be for ever.
  */
 function mayBeTriedAgain(error: unknown): boolean {
-  return !(error instanceof OpenwsError) || error instanceof StoreError || error.code === "outbox-busy";
+  return (
+    !(error instanceof OpenwsError) ||
+    (error instanceof StoreError && error.trouble !== "fenced") ||
+    error.code === "outbox-busy"
+  );
 }
 
 /** Adds a sentence to the last attempt. */

@@ -6,7 +6,8 @@
  * a bound, in its order, and tried again until it is stored. Does not know sockets, deliveries' ways, or how to answer.
  *
  * Invariants: nobody is told of an entry before it is stored; the entries of a chat are numbered in the order in which
- * they came, through every refusal; what is lost for want of room is counted and told, never silent.
+ * they came, through every refusal; what is lost for want of room, or since another replica writes by now, is counted and
+ * told, never silent.
  */
 import type { Attachment, HappenedEvent, Message } from "../message.ts";
 import type { Clock } from "./clock.ts";
@@ -50,7 +51,7 @@ export type InboxEvent =
   /** The store refuses; what came is held in memory. Told once, until it recovers. */
   | { readonly type: "store-refused"; readonly trouble: StoreTrouble; readonly why: string }
   | { readonly type: "store-recovered"; readonly stored: number }
-  /** Too much was held: this message or event is in no store, and `lost` in all. */
+  /** Too much was held, or another replica writes: this message or event is in no store, and `lost` in all. */
   | { readonly type: "lost"; readonly bot: string; readonly msgid: string | undefined; readonly lost: number };
 
 /** Where a process may be killed by a test. */
@@ -171,6 +172,7 @@ export class Inbox {
       this.#commit([draft]).catch((error: unknown) => {
         this.#refused(error);
         this.#hold(draft);
+        this.#checkIdle();
       });
   }
 
@@ -209,13 +211,17 @@ export class Inbox {
   }
 
   #hold(draft: Draft): void {
-    if (this.#held.length >= this.#maxHeld) {
-      this.#lost++;
-      this.#parts.tell({ type: "lost", bot: draft.bot, msgid: draft.msgid, lost: this.#lost });
-      return;
-    }
+    // Another replica writes, and a number that was outrun stays so: no waiting helps.
+    if (this.#held.length >= this.#maxHeld || this.#trouble === "fenced") return this.#lose(draft);
     this.#held.push(draft);
     if (!this.#retrying) this.#retryLater();
+  }
+
+  #lose({ bot, msgid, direction }: Draft): void {
+    // What happened to this replica's line is no news to the one that has it by now.
+    if (direction === "bot" && this.#trouble === "fenced") return;
+    this.#lost++;
+    this.#parts.tell({ type: "lost", bot, msgid, lost: this.#lost });
   }
 
   #refused(error: unknown): void {
@@ -252,7 +258,8 @@ export class Inbox {
       this.#parts.tell({ type: "store-recovered", stored: count });
     } catch (error) {
       this.#refused(error);
-      this.#retryLater();
+      if (this.#trouble === "fenced") for (const draft of this.#held.splice(0)) this.#lose(draft);
+      else this.#retryLater();
     } finally {
       this.#retrying = false;
       this.#checkIdle();

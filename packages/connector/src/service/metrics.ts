@@ -41,6 +41,8 @@ export interface Readings {
     readonly held: number;
   }[];
   openStreams(): number;
+  /** Whether this replica holds the lease; only where there is one. */
+  readonly leaseHeld?: (() => boolean) | undefined;
   now(): number;
 }
 
@@ -243,6 +245,9 @@ export class Metrics {
     gauge("inbox_depth", "Came, and is in memory alone because the store refuses.", [], (each) =>
       each.set(readings.inboxHeld()),
     );
+    const { leaseHeld } = readings;
+    if (leaseHeld !== undefined)
+      gauge("lease_held", "1 on the replica that may use the lines.", [], (each) => each.set(leaseHeld() ? 1 : 0));
     gauge("streams_open", "Bubbles that are not finished.", [], (each) => each.set(readings.openStreams()));
   }
 

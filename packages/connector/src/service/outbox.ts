@@ -444,7 +444,7 @@ export class Outbox {
     this.#waiters.delete(entry.seq);
   }
 
-  /** Stores a step, as often as it takes. False when the store is closed. */
+  /** Stores a step, as often as it takes. False when the store is closed, or another replica's. */
   async #stored(changes: readonly Change[]): Promise<boolean> {
     const { store, clock, tell } = this.#parts;
     for (let told = false; ;) {
@@ -452,7 +452,7 @@ export class Outbox {
         await store.commit(changes);
         return true;
       } catch (error) {
-        if (error instanceof StoreError && error.trouble === "closed") return false;
+        if (error instanceof StoreError && (error.trouble === "closed" || error.trouble === "fenced")) return false;
         if (!told) tell({ type: "store-refused", why: error instanceof Error ? error.message : String(error) });
         told = true;
       }

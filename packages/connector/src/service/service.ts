@@ -10,7 +10,7 @@ import type { BotEvent } from "../bot.ts";
 import type { Media } from "../files.ts";
 import { filesOf } from "../message.ts";
 import type { Uploaded } from "../upload.ts";
-import { type BotConfig, Bots, type MakeBot, type RunBot } from "./bots.ts";
+import { type BotConfig, Bots, type LineLease, type MakeBot, type RunBot } from "./bots.ts";
 import type { Clock } from "./clock.ts";
 import { type DeliveryEvent, Dispatcher, type DispatcherParts } from "./delivery.ts";
 import { type FileLink, cloudEventOf, envelopeOf, stableIdOf } from "./envelope.ts";
@@ -33,6 +33,8 @@ import { type WebhookInput, Webhooks } from "./webhooks.ts";
 /** What is told of a service: for the log, and for whoever counts. */
 export type ServiceEvent =
   | { readonly of: "bot"; readonly bot: string; readonly event: BotEvent }
+  /** The gateway ended a line that another replica has taken, whose lease it is by then: no kick that anybody has to see to. */
+  | { readonly of: "handed-over"; readonly bot: string }
   /** A message or event that came, or what happened to a bot, is stored. */
   | { readonly of: "stored"; readonly entry: Entry; readonly afterMs: number }
   | { readonly of: "inbox"; readonly event: InboxEvent }
@@ -91,6 +93,8 @@ export interface ServiceOptions {
         readonly source?: Media | undefined;
       }
     | undefined;
+  /** The lease under which it runs, where several replicas serve the same bots. */
+  readonly lease?: LineLease | undefined;
   /** Where this service's API can be reached, for the addresses of files. */
   readonly baseUrl: () => string;
   /** Must not throw. */
@@ -213,10 +217,14 @@ export class Service {
         // First of all to the disk.
         if (event.type === "message") this.inbox.message(source, event.message);
         else if (event.type === "happened") this.inbox.event(source, event.event);
-        tell({ of: "bot", bot: source.id, event });
+        const { lease } = options;
+        const kicked = event.type === "moved" && event.to === "kicked";
+        if (kicked && lease !== undefined && lease.holds() === undefined) tell({ of: "handed-over", bot: source.id });
+        else tell({ of: "bot", bot: source.id, event });
       },
       note: (note) => this.inbox.note(note),
       lineMoved: (bot, ready) => this.outbox.lineMoved(bot, ready),
+      lease: options.lease,
     });
   }
 
@@ -315,9 +323,10 @@ export class Service {
 
   /**
    * Ends the service within `drainMs`: deliveries under way have half of it, open bubbles and messages under way most of
-   * the rest, then the lines are closed. What is not at its end by then is in the store. Closes the store.
+   * the rest, then the lines are closed. What is not at its end by then is in the store. Closes the store. `handOver` runs
+   * while the lines are still there and nothing is sent over them any more: another replica may take them from under it.
    */
-  async stop(drainMs: number): Promise<void> {
+  async stop(drainMs: number, handOver?: () => Promise<void>): Promise<void> {
     const { clock } = this;
     const until = clock.now() + drainMs;
     this.#cancelSweep?.();
@@ -325,6 +334,7 @@ export class Service {
     await this.#atMost(until - drainMs / 2, this.dispatcher.drain());
     await this.#atMost(until - drainMs / 8, this.outbox.drain());
     await this.#atMost(until, this.sinks.close());
+    if (handOver !== undefined) await this.#atMost(until, handOver());
     await this.#atMost(until, this.#bots.stop(Math.max(1, until - clock.now())));
     // A store that refuses does not hold the process for ever.
     await this.#atMost(Math.max(until, clock.now() + 200), this.inbox.idle());

@@ -33,13 +33,18 @@ import type { Batch, Outcome, Question, Refusal, Row, SqliteSetup, Step, Value }
 export interface SqliteOptions {
   /** How long to wait for another process to let go of it, as at a rolling restart; 5,000. */
   readonly busyMs?: number | undefined;
+  /**
+   * Others may have it open that say so too, as replicas under a lease do. Whoever writes must then give a fence with each
+   * commit: it is all that keeps them apart.
+   */
+  readonly shared?: boolean | undefined;
   /** Bytes beyond which the file does not grow: what comes then is refused as `full`. No limit but the disk's. */
   readonly maxFileBytes?: number | undefined;
 }
 
 /**
  * Opens the database at `path`, which is made when there is none, with its folder. No other process can open it until
- * `close`, or this one's end. Rejects with `StoreError`: `locked`, `newer`, `corrupt` or `unwritable`.
+ * `close`, or this one's end, save for those that share it. Rejects with `StoreError`: `locked`, `newer`, `corrupt` or `unwritable`.
  */
 export async function openSqlite(path: string, options: SqliteOptions = {}): Promise<Store> {
   try {
@@ -191,7 +196,7 @@ class SqliteStore implements Store {
   /** Why nothing can be asked any more. */
   #over: StoreError | undefined;
 
-  constructor(path: string, { busyMs = 5_000, maxFileBytes }: SqliteOptions) {
+  constructor(path: string, { busyMs = 5_000, shared = false, maxFileBytes }: SqliteOptions) {
     this.#path = path;
     const setup: SqliteSetup = {
       path,
@@ -200,6 +205,7 @@ class SqliteStore implements Store {
       readFence: "SELECT value FROM fence",
       writeFence: "INSERT OR REPLACE INTO fence (id, value) VALUES (1, ?)",
       busyMs,
+      shared,
       maxFileBytes,
     };
     // The sources are .ts, the built package is .js: the other thread's file is called as this one is. Flags that name

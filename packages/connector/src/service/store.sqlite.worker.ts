@@ -61,6 +61,8 @@ export interface SqliteSetup {
   readonly writeFence: string;
   /** How long to wait at the start for another process to let go. */
   readonly busyMs: number;
+  /** Whether others may have it open that share it: then fences alone say who writes. */
+  readonly shared: boolean;
   /** The size beyond which the database refuses to grow, as a full disk would. */
   readonly maxFileBytes: number | undefined;
 }
@@ -75,16 +77,17 @@ class Database {
   readonly #db: DatabaseSync;
   readonly #writes: readonly StatementSync[];
   readonly #reads = new Map<string, StatementSync>();
+  readonly #readFence: StatementSync;
   readonly #writeFence: StatementSync;
-  #fence: number;
 
-  constructor({ path, migrations, writes, readFence, writeFence, busyMs, maxFileBytes }: SqliteSetup) {
+  constructor({ path, migrations, writes, readFence, writeFence, busyMs, shared, maxFileBytes }: SqliteSetup) {
     this.#path = path;
     // One writer. The lock is SQLite's own, on an empty file beside the database: it is not left behind by a process that
-    // is killed, and it lets others read and back up the database meanwhile.
+    // is killed, and it lets others read and back up the database meanwhile. Replicas under a lease share it among them, and
+    // with nobody else.
     this.#lock = new DatabaseSync(path === ":memory:" ? path : `${path}.lock`, { timeout: busyMs });
     try {
-      this.#lock.exec("BEGIN EXCLUSIVE");
+      this.#lock.exec(shared ? "BEGIN; SELECT * FROM sqlite_schema" : "BEGIN EXCLUSIVE");
       this.#db = new DatabaseSync(path, { timeout: busyMs });
     } catch (error) {
       this.#lock.close();
@@ -104,8 +107,8 @@ class Database {
       if (maxFileBytes !== undefined)
         this.#db.exec(`PRAGMA max_page_count = ${Math.max(1, Math.floor(maxFileBytes / pageBytes))}`);
       this.#writes = writes.map((sql) => this.#db.prepare(sql));
+      this.#readFence = this.#db.prepare(readFence);
       this.#writeFence = this.#db.prepare(writeFence);
-      this.#fence = Number(this.#db.prepare(readFence).get()?.["value"] ?? 0);
     } catch (error) {
       this.#db.close();
       this.#lock.close();
@@ -129,22 +132,27 @@ class Database {
   /** All of them in one transaction, or none: a commit that is refused takes the others with it. */
   #commit(steps: readonly Step[], fences: readonly number[]): Refusal | undefined {
     if (steps.length === 0 && fences.length === 0) return undefined;
-    let fence = this.#fence;
     try {
-      for (const next of fences) {
-        if (next < fence)
-          throw new RefusedError("fenced", `another process holds the lease: ${next} was outrun by ${fence}`);
-        fence = next;
-      }
       this.#transact(() => {
+        if (fences.length > 0) this.#pass(fences);
         for (const [write, ...values] of steps) this.#writes[write]!.run(...values);
-        if (fence > this.#fence) this.#writeFence.run(fence);
       });
     } catch (error) {
       return refusalOf(error, this.#path);
     }
-    this.#fence = fence;
     return undefined;
+  }
+
+  /** Within the transaction, since another process may have written a higher one since the last. */
+  #pass(fences: readonly number[]): void {
+    const highest = Number(this.#readFence.get()?.["value"] ?? 0);
+    let fence = highest;
+    for (const next of fences) {
+      if (next < fence)
+        throw new RefusedError("fenced", `another process holds the lease: ${next} was outrun by ${fence}`);
+      fence = next;
+    }
+    if (fence > highest) this.#writeFence.run(fence);
   }
 
   #do(question: Question): unknown {

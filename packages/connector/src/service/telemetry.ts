@@ -15,6 +15,12 @@ export function logOf(told: ServiceEvent): LogRecord | undefined {
       const { level, message, fields } = recordOf(told.event);
       return { level, message, fields: { bot: told.bot, ...fields } };
     }
+    case "handed-over":
+      return {
+        level: "info",
+        message: "another replica has taken the line, with the lease",
+        fields: { bot: told.bot },
+      };
     case "stored":
       return undefined;
     case "inbox": {
@@ -30,7 +36,7 @@ export function logOf(told: ServiceEvent): LogRecord | undefined {
       const { bot, msgid, lost } = event;
       return {
         level: "error",
-        message: "a message was lost: the store refuses for too long",
+        message: "a message is in no store: it was refused for too long, or another replica writes by now",
         fields: { bot, msgid, lost },
       };
     }
@@ -101,6 +107,9 @@ export function count(metrics: Metrics, told: ServiceEvent): void {
       } else if (told.event.type === "duplicate") metrics.duplicate(told.bot);
       else if (told.event.type === "notice" && told.event.what.type === "pong")
         metrics.pinged(told.bot, told.event.what.afterMs);
+      return;
+    case "handed-over":
+      metrics.moved(told.bot, "ready", "stopped", "handed-over");
       return;
     case "stored":
       if (told.entry.direction === "in") metrics.received(told.entry.bot, told.entry.kind, told.afterMs);

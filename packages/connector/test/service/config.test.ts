@@ -22,6 +22,8 @@ describe("the service's configuration", () => {
       bots: [{ id: "bot", secret: "s3cret", secretFile: undefined, name: undefined, url: defaultUrl }],
       database: "./data/openws.db",
       storeKey: undefined,
+      lease: undefined,
+      leaseTtlMs: 15_000,
       retentionMs: 2_592_000_000,
       replyTtlMs: 86_400_000,
       pushTtlMs: 3_600_000,
@@ -39,6 +41,12 @@ describe("the service's configuration", () => {
       welcome: undefined,
       offline: undefined,
     });
+  });
+
+  it("takes a lease, and refuses a ttl that a pause of the process would outlast", () => {
+    const env = { ...needed, OPENWS_LEASE: "sqlite:/data/lease.db", OPENWS_LEASE_TTL_MS: "3000" };
+    expect(read(env).service).toMatchObject({ lease: "sqlite:/data/lease.db", leaseTtlMs: 3_000 });
+    expect(() => read({ ...env, OPENWS_LEASE_TTL_MS: "999" })).toThrow("OPENWS_LEASE_TTL_MS must be at least 1000");
   });
 
   it("may begin without a bot, to be given one through the API", () => {

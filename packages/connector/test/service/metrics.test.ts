@@ -54,6 +54,15 @@ it("no word of the gateway's choice becomes a series: a thousand kinds nobody ha
   ]);
 });
 
+it("whether the lease is held is told by replicas alone", async () => {
+  let held = false;
+  const metrics = metricsOf({ leaseHeld: () => held });
+  expect((await metrics.text()).text).toContain("openws_lease_held 0\n");
+  held = true;
+  expect((await metrics.text()).text).toContain("openws_lease_held 1\n");
+  expect((await metricsOf().text()).text).not.toContain("lease");
+});
+
 it("the store is asked once a time, however much is told of it, and anew each time", async () => {
   let asked = 0;
   const metrics = metricsOf({ store: async () => ({ ...stored, entries: ++asked, bytes: asked * 10 }) });

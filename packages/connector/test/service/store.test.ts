@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { claim } from "../../src/service/store.fenced.ts";
 import { MemoryStore } from "../../src/service/store.memory.ts";
 import { openSqlite } from "../../src/service/store.sqlite.ts";
 import {
@@ -437,6 +438,24 @@ describe("the SQLite store", () => {
     expect(await troubleOf(sqlite())).toBe("locked");
     await first.close();
     await sqlite();
+  });
+
+  it("is shared by those alone who say so, and the later lease of two is the one that writes", async () => {
+    const shared = { shared: true };
+    const [first, second] = [await sqlite("a.db", shared), await sqlite("a.db", shared)];
+    expect(await troubleOf(sqlite())).toBe("locked");
+    const before = await claim(first, 7);
+    await before.commit(put(entry(1)));
+    const after = await claim(second, 8);
+    expect(await after.nextSeq()).toBe(2);
+    expect(await troubleOf(before.commit(put(entry(2))))).toBe("fenced");
+    await after.commit(put(entry(2, { msgid: "of the second" })));
+    expect((await before.entry(2))?.msgid).toBe("of the second");
+    expect(await troubleOf(claim(first, 7))).toBe("fenced");
+    await first.close();
+    await second.close();
+    await sqlite();
+    expect(await troubleOf(sqlite("a.db", shared))).toBe("locked");
   });
 
   it("lets others read it meanwhile, and back it up as sqlite3 does", async () => {

@@ -18,6 +18,7 @@ import { problem, problemOf } from "./problem.ts";
 import { Target } from "./schemas.ts";
 import { type Parts, newRoutes } from "./served.ts";
 import { sinkRoutes } from "./sinks.ts";
+import { type StandbyParts, standbyRoutes } from "./standby.ts";
 import { streamRoutes } from "./streams.ts";
 import { webhookRoutes } from "./webhooks.ts";
 
@@ -41,6 +42,22 @@ const upload = /^\/v1\/bots\/[^/]+\/media$/;
 
 /** Builds the app. */
 export function createServiceApi(parts: Parts, access: Access): OpenAPIHono {
+  const app = guarded(access);
+  addRoutes(app, parts);
+  app.doc31("/openapi.json", aboutOf(parts.version));
+  app.notFound((c) => problem(404, "Not found", `there is no ${c.req.method} ${c.req.path} here; see /docs`));
+  return withErrors(app, parts.failed);
+}
+
+/** What a replica serves that holds no line: the same to those who may not ask, and to the others who does. */
+export function createStandbyApi(parts: StandbyParts, access: Access): OpenAPIHono {
+  const app = guarded(access);
+  app.route("/", standbyRoutes(parts));
+  return withErrors(app, parts.failed);
+}
+
+/** An app that nobody gets into who may not. */
+function guarded(access: Access): OpenAPIHono {
   const app = newRoutes();
   const limit = bodyLimit({
     maxSize: maxBodyBytes,
@@ -61,13 +78,13 @@ export function createServiceApi(parts: Parts, access: Access): OpenAPIHono {
     if (!c.res.ok) c.header("connection", "close");
     return undefined;
   });
+  return app;
+}
 
-  addRoutes(app, parts);
-  app.doc31("/openapi.json", aboutOf(parts.version));
-  app.notFound((c) => problem(404, "Not found", `there is no ${c.req.method} ${c.req.path} here; see /docs`));
+function withErrors(app: OpenAPIHono, failed: (error: unknown) => void): OpenAPIHono {
   app.onError((error) => {
     const answer = problemOf(error);
-    if (answer.status === 500) parts.failed(error);
+    if (answer.status === 500) failed(error);
     return answer;
   });
   return app;

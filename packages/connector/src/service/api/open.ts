@@ -20,8 +20,9 @@ export function openRoutes(parts: Parts): OpenAPIHono {
       return problem(404, "No such bot", `this service runs no bot ${JSON.stringify(asked.slice(0, 128))}`);
     const { ready, store } = service.state();
     const served = store === "ok" && (asked === undefined ? ready : bots.some(({ state }) => state.subscribed));
+    const lease = parts.lease && { standby: false, lease: { fence: parts.lease() } };
     return c.json(
-      { ready: served, store, bots: bots.map(({ id, name, state }) => ({ id, name, ...state })) },
+      { ready: served, store, ...lease, bots: bots.map(({ id, name, state }) => ({ id, name, ...state })) },
       served ? 200 : 503,
     );
   });

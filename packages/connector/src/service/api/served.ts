@@ -88,6 +88,8 @@ export interface Parts {
   readonly version: string;
   /** Told of what nobody foresaw, for the log. */
   readonly failed: (error: unknown) => void;
+  /** The number of the lease under which this replica holds its lines, where several serve the same bots. */
+  readonly lease?: (() => number | undefined) | undefined;
   /** Prometheus text. */
   readonly metrics: () => Promise<{ readonly type: string; readonly text: string }>;
 }

@@ -1,0 +1,158 @@
+/** Two replicas of one service as processes of one host: one holds the line, and is killed, frozen, ended and kicked. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Gateway, startGateway } from "@openws/mock-gateway";
+import { afterEach, beforeEach, expect, it } from "vitest";
+import type { Running } from "../process.ts";
+import { ask, replica, settingsOf } from "./replicas.ts";
+
+const slow = { timeout: 60_000 };
+const ttlMs = 1_500;
+let folder: string;
+let gateway: Gateway;
+let env: NodeJS.ProcessEnv;
+
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), "openws-replicas-"));
+  gateway = await startGateway({
+    latencyMs: 0,
+    bots: [{ id: "bot", secret: "s3cret-of-bot" }],
+    switches: { chatPrecondition: false, maxInFlightPerUser: 0 },
+  });
+  env = settingsOf(gateway, `sqlite:${join(folder, "lease.db")}`, join(folder, "openws.db"));
+});
+
+afterEach(async () => {
+  await gateway.stop();
+  rmSync(folder, { recursive: true });
+});
+
+const subscribed = async (running: Running): Promise<boolean> =>
+  ((await ask(running, "/readyz")).json["bots"] as { subscribed: boolean }[]).some((bot) => bot.subscribed);
+
+it(
+  "one holds the line and the other says who; after kill -9 the other takes over, with the ledger, and nobody is kicked",
+  slow,
+  async () => {
+    await using first = await replica(env);
+    await expect.poll(() => subscribed(first)).toBe(true);
+    await using second = await replica(env);
+    await expect.poll(() => second.stderr()).toMatch(/standing by: \S+ \(http:\S+\) holds the lease/);
+    expect(await ask(second, "/readyz")).toMatchObject({ status: 200, json: { ready: true, standby: true } });
+    expect((await ask(second, "/readyz?role=holder")).status).toBe(503);
+    expect((await ask(first, "/readyz?role=holder")).status).toBe(200);
+    expect((await ask(second, "/livez")).status).toBe(200);
+    expect(await ask(second, "/v1/bots/bot/messages", { to: { userid: "lily" }, markdown: "hi" })).toMatchObject({
+      status: 503,
+      json: {
+        title: "This replica stands by",
+        detail: expect.stringMatching(/^nothing was accepted: .* holds the lines; ask it$/) as string,
+        holder: { url: first.url },
+      },
+    });
+    const unkeyed = await fetch(`${second.url}/v1/messages`);
+    expect(unkeyed.status).toBe(401);
+    expect(await (await fetch(`${second.url}/docs`)).text()).not.toContain('"holder"');
+
+    await gateway.say("bot", "before", { waitMs: 0 });
+    await expect.poll(async () => JSON.stringify((await ask(first, "/v1/messages")).json)).toContain("before");
+    const killedAt = performance.now();
+    expect(await first.end("SIGKILL")).toBe("SIGKILL");
+    await expect.poll(() => subscribed(second), { interval: 20 }).toBe(true);
+    expect(performance.now() - killedAt).toBeLessThan(ttlMs * 1.2 + 1_500);
+    expect(second.stderr()).toMatch(/this replica holds the lease: \S+ \(http:\S+\) did not renew it/);
+    const told = await gateway.say("bot", "after", { waitMs: 0 });
+    expect(told.delivered).toBe(true);
+    await expect.poll(async () => JSON.stringify((await ask(second, "/v1/messages")).json)).toMatch(/after.*before/);
+    const events = JSON.stringify((await ask(second, "/v1/events?after=0")).json);
+    expect(events).toMatch(
+      /bot\.ready.* holds the lease: nobody had it.*bot\.ready.* \S+ \(http:\S+\) did not renew it/,
+    );
+    expect(events).not.toContain("bot.kicked");
+    expect(await second.end()).toBe(0);
+  },
+);
+
+it(
+  "a replica that has the lease and cannot open its store lets it go and ends, for another to take it",
+  slow,
+  async () => {
+    await using broken = await replica({ ...env, OPENWS_DATABASE: folder });
+    const code = await new Promise((resolve) => {
+      broken.child.once("exit", resolve);
+    });
+    expect(code).toBe(1);
+    expect(broken.stderr()).toMatch(/the database \S+ cannot be opened or made/);
+    await using whole = await replica(env);
+    await expect.poll(() => subscribed(whole)).toBe(true);
+    expect(whole.stderr()).toMatch(/let it go/);
+  },
+);
+
+it("a replica that ends as planned hands its line over, and the time without one is short", slow, async () => {
+  await using first = await replica(env);
+  await expect.poll(() => subscribed(first)).toBe(true);
+  await using second = await replica(env);
+  await expect.poll(() => second.stderr()).toMatch(/standing by/);
+  const ended = first.end();
+  // Whatever is said meanwhile finds a line, and is stored, or named as lost.
+  const said: string[] = [];
+  const from = performance.now();
+  while (!(await subscribed(second))) {
+    const { delivered, msgid } = await gateway.say("bot", `message ${said.length}`, { waitMs: 0 });
+    expect(delivered).toBe(true);
+    said.push(msgid);
+  }
+  expect(await ended).toBe(0);
+  expect(performance.now() - from).toBeLessThan(4_000);
+  const stored = (await ask(second, "/v1/messages?direction=in&limit=1000")).json["messages"] as { msgid: string }[];
+  const missing = said.filter((msgid) => !stored.some((message) => message.msgid === msgid));
+  for (const msgid of missing) expect(first.stderr()).toContain(`"msgid":"${msgid}"`);
+  expect(missing.length).toBeLessThan(said.length);
+  expect(first.stderr()).toMatch(/another replica has taken the lines/);
+  expect(first.stderr()).not.toMatch(/another instance of this bot/);
+  expect(second.stderr()).toMatch(/let it go/);
+  const { json } = await ask(second, "/v1/events?after=0");
+  expect(JSON.stringify(json)).not.toContain("bot.kicked");
+});
+
+it("a replica that stood still for too long writes nothing more, leaves its line and stands by", slow, async () => {
+  await using first = await replica(env);
+  await expect.poll(() => subscribed(first)).toBe(true);
+  await using second = await replica(env);
+  await expect.poll(() => second.stderr()).toMatch(/standing by/);
+  process.kill(first.child.pid!, "SIGSTOP");
+  await expect.poll(() => subscribed(second)).toBe(true);
+  process.kill(first.child.pid!, "SIGCONT");
+  await expect.poll(() => first.stderr()).toMatch(/the lease .*this replica leaves its lines/);
+  await expect.poll(async () => (await ask(first, "/readyz")).json["standby"]).toBe(true);
+  const refused = await ask(first, "/v1/bots/bot/messages", { to: { userid: "lily" }, markdown: "hi" });
+  expect(refused).toMatchObject({ status: 503, json: { holder: { url: second.url } } });
+  expect(await subscribed(second)).toBe(true);
+  expect(JSON.stringify((await ask(second, "/v1/events?after=0")).json)).not.toContain("bot.kicked");
+});
+
+it(
+  "a kick while the lease is held is an intruder: it is reported, and no replica fights for the line",
+  slow,
+  async () => {
+    await using first = await replica(env);
+    await expect.poll(() => subscribed(first)).toBe(true);
+    await using second = await replica(env);
+    await expect.poll(() => second.stderr()).toMatch(/standing by/);
+    const outside = { ...env, OPENWS_LEASE: undefined, OPENWS_DATABASE: ":memory:" };
+    await using laptop = await replica(outside);
+    await expect.poll(() => subscribed(laptop)).toBe(true);
+    await expect
+      .poll(async () => JSON.stringify((await ask(first, "/v1/events?after=0")).json))
+      .toMatch(/bot\.kicked.*it is none of the replicas/);
+    // Longer than it takes to take over from a replica that is dead.
+    await new Promise((resolve) => {
+      setTimeout(resolve, ttlMs * 2);
+    });
+    expect(await subscribed(laptop)).toBe(true);
+    expect((await ask(second, "/readyz")).json["standby"]).toBe(true);
+    expect((await ask(first, "/readyz")).status).toBe(503);
+  },
+);
