@@ -45,6 +45,8 @@ interface Turn {
 }
 
 const main = async (): Promise<void> => {
+  // All processes and threads begin with the priority of this one: none takes another's time.
+  hurry();
   const folder = mkdtempSync(join(tmpdir(), "openws-bench-"));
   const receiver = await start(import.meta.filename, "receiver", "", longestMs);
   const target = await next<string>(receiver, "url");
@@ -210,7 +212,6 @@ const sentAt = (text: string): number => Number(/sent at ([\d.]+)/.exec(text)?.[
 const now = (): number => performance.timeOrigin + performance.now();
 
 const receiver = async (): Promise<void> => {
-  hurry();
   let expected = 0;
   let latencies: number[] = [];
   const server = createServer((incoming, response) => {
@@ -234,7 +235,6 @@ const receiver = async (): Promise<void> => {
 };
 
 const load = async (): Promise<void> => {
-  hurry();
   const gateway = await startGateway({
     latencyMs: 0,
     switches: { quota: false, subscribeRate: false, maxInFlightPerUser: messagesOfUser },
@@ -264,7 +264,6 @@ const load = async (): Promise<void> => {
 };
 
 const loop = (url: string): void => {
-  hurry();
   const agent = new Agent({ keepAlive: true, maxSockets: inFlight });
   const post = (): Promise<void> =>
     new Promise((resolve, reject) => {
