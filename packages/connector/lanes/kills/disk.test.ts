@@ -75,7 +75,9 @@ test("while the disk is full nothing is accepted that is not stored, and nothing
   while ((await readiness()) === "ok" && said.length < 500) await say();
   expect(await readiness()).toBe("full");
   expect((await ask("/readyz")).status).toBe(503);
-  expect(await ask("/v1/bots/bot/messages", { to: { userid: "user0" }, markdown: "a push" })).toMatchObject({
+  // Longer than what did not fit: of a short one nobody knows.
+  const long = { to: { userid: "user0" }, markdown: "字".repeat(6_000) };
+  expect(await ask("/v1/bots/bot/messages", long)).toMatchObject({
     status: 503,
     json: { trouble: "full", detail: expect.stringMatching(/^nothing was accepted: /) as string },
   });
