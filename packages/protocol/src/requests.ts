@@ -149,11 +149,13 @@ export class Requests {
         : body === undefined
           ? { type: "acked" }
           : { type: "acked", body };
-    if (!abandoned) this.#open.delete(key);
-    const settled: RequestEffect = abandoned
-      ? { type: "stray", req_id, why: "late", errcode }
-      : { type: "settle", key, outcome, cmd, afterMs: now - sentAt };
-    const effects = [settled];
+    const effects: RequestEffect[] = [];
+    if (abandoned) {
+      effects.push({ type: "stray", req_id, why: "late", errcode });
+    } else {
+      this.#open.delete(key);
+      effects.push({ type: "settle", key, outcome, cmd, afterMs: now - sentAt });
+    }
     if (then !== "end") this.#next(now, req_id, lane, effects);
     return effects;
   }
