@@ -5,11 +5,11 @@ import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { BlockList, isIP } from "node:net";
 import { getConnInfo } from "@hono/node-server/conninfo";
-import { UsageError } from "@openws/protocol";
 import { type BotOptions, createBot } from "./index.ts";
 import { type Api, openReplica } from "./main.lease.ts";
 import { type LineConfig, announce, logger, onSignal, startServer } from "./main.process.ts";
 import { nodeMedia } from "./media.ts";
+import { MistakeError } from "./mistake.ts";
 import { bunRuntime } from "./runtime.bun.ts";
 import { leasedRuntime } from "./runtime.leased.ts";
 import { nodeRuntime } from "./runtime.node.ts";
@@ -255,7 +255,7 @@ function inner(parts: Parameters<typeof createServiceApi>[0]) {
     api.request(path, { ...request, headers: { ...request.headers, authorization: `Bearer ${key}` } });
 }
 
-/** Who may ask: all, or the addresses of these networks. Throws `UsageError` for what is none. */
+/** Who may ask: all, or the addresses of these networks. Throws `MistakeError` for what is none. */
 function allowList(networks: readonly string[]): (address: string | undefined) => boolean {
   if (networks.length === 0) return () => true;
   const list = new BlockList();
@@ -265,9 +265,10 @@ function allowList(networks: readonly string[]): (address: string | undefined) =
     const most = family === "ipv6" ? 128 : 32;
     const prefix = bits === undefined ? most : Number(bits);
     if (isIP(address) === 0 || !Number.isInteger(prefix) || prefix < 0 || prefix > most)
-      throw new UsageError(
-        `OPENWS_ALLOW_CIDR must hold networks such as 10.0.0.0/8, ${JSON.stringify(network)} is none`,
-      );
+      throw new MistakeError({
+        en: `OPENWS_ALLOW_CIDR must hold networks such as 10.0.0.0/8, ${JSON.stringify(network)} is none`,
+        zh: `OPENWS_ALLOW_CIDR 必须是网段，例如 10.0.0.0/8，而 ${JSON.stringify(network)} 不是`,
+      });
     list.addSubnet(address, prefix, family);
   }
   return (address) => {

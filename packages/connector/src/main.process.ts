@@ -5,6 +5,7 @@
 import { serve as listen } from "@hono/node-server";
 import { OpenwsError } from "@openws/protocol";
 import { type Logger, pino } from "pino";
+import type { Sentence } from "./causes.ts";
 import type { Config } from "./config.ts";
 
 /** What a line is told, whichever bot's it is, and the process around it. */
@@ -40,15 +41,38 @@ export function startServer(
     });
     server.on("error", (error: NodeJS.ErrnoException) => {
       const where = `${host}:${port}`;
-      const why =
-        error.code === "EADDRINUSE"
-          ? `${where} is in use by another process; choose another with --listen HOST:PORT, port 0 takes a free one`
-          : error.code === "EACCES"
-            ? `${where} needs a privilege this process lacks; choose a port above 1023 with --listen`
-            : `cannot listen on ${where}: ${error.message}`;
-      reject(new OpenwsError("listen", why, { cause: error }));
+      reject(new ListenError(sayListening(where, error), { cause: error }));
     });
   });
+}
+
+/** The API cannot listen where it was told to; a port is the user's to change. */
+class ListenError extends OpenwsError {
+  readonly sentence: Sentence;
+
+  constructor(sentence: Sentence, options: ErrorOptions) {
+    super("listen", sentence.en, options);
+    this.name = "ListenError";
+    this.sentence = sentence;
+  }
+}
+
+function sayListening(where: string, { code, message }: NodeJS.ErrnoException): Sentence {
+  switch (code) {
+    case "EADDRINUSE":
+      return {
+        en: `${where} is in use by another process; choose another with --listen HOST:PORT, port 0 takes a free one`,
+        zh: `${where} 已被另一进程占用；请用 --listen 主机:端口 另选一个，端口 0 表示自动选择`,
+      };
+    case "EACCES":
+      return {
+        en: `${where} needs a privilege this process lacks; choose a port above 1023 with --listen`,
+        zh: `监听 ${where} 需要本进程所没有的权限；请用 --listen 选择大于 1023 的端口`,
+      };
+    case undefined:
+    default:
+      return { en: `cannot listen on ${where}: ${message}`, zh: `无法监听 ${where}：${message}` };
+  }
 }
 
 /** Ends the process by SIGTERM or SIGINT: `stop` has its time, a second signal means now. */

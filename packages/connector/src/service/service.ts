@@ -5,10 +5,11 @@
  * Invariants: what was there before is taken up before the first new thing comes; when it ends, what is under way is
  * brought to its end in the time that is given, and all else is in the store for the next process.
  */
-import { type MediaKind, UsageError, mediaUrlLifeMs } from "@openws/protocol";
+import { type MediaKind, mediaUrlLifeMs } from "@openws/protocol";
 import type { BotEvent } from "../bot.ts";
 import type { Media } from "../files.ts";
 import { filesOf } from "../message.ts";
+import { MistakeError } from "../mistake.ts";
 import type { Uploaded } from "../upload.ts";
 import { type BotConfig, Bots, type LineLease, type MakeBot, type RunBot } from "./bots.ts";
 import type { Clock } from "./clock.ts";
@@ -397,8 +398,11 @@ export class Service {
       return;
     }
     await sealer.unseal(stored.sealed).catch(() => {
-      throw new UsageError(
-        "the store's key is not the one that its secrets were sealed under: put the database's .key file back, or set OPENWS_STORE_KEY to what it was",
+      throw new MistakeError(
+        {
+          en: "the store's key is not the one that its secrets were sealed under: put the database's .key file back, or set OPENWS_STORE_KEY to what it was",
+          zh: "数据库的密钥与当初加密所用的不同：请将数据库旁的 .key 文件放回原处，或将 OPENWS_STORE_KEY 设为原来的值",
+        },
         { path: "OPENWS_STORE_KEY" },
       );
     });

@@ -13,7 +13,7 @@ import {
   type KeyObject,
 } from "node:crypto";
 import { closeSync, fsyncSync, openSync, readFileSync, writeSync } from "node:fs";
-import { UsageError } from "@openws/protocol";
+import { MistakeError } from "../mistake.ts";
 import { StoreError } from "./store.ts";
 import type { Cipher } from "./vault.ts";
 
@@ -86,7 +86,7 @@ export function randomKey(): Uint8Array {
 /**
  * The store's own key: `given` (OPENWS_STORE_KEY, 32 bytes as 64 hexadecimal digits or as base64), else that of the file
  * beside the database, `<database>.key`, which is made at the first start and readable by its owner alone. Keep a copy of
- * the file apart from copies of the database. Throws `UsageError` for a key that is none, and `StoreError` where the file
+ * the file apart from copies of the database. Throws `MistakeError` for a key that is none, and `StoreError` where the file
  * cannot be read or made.
  */
 export function storeKey(database: string, given: string | undefined): Uint8Array {
@@ -95,9 +95,16 @@ export function storeKey(database: string, given: string | undefined): Uint8Arra
   try {
     return parseKey(readFileSync(path, "utf8"), path);
   } catch (cause) {
-    if (cause instanceof UsageError) throw cause;
+    if (cause instanceof MistakeError) throw cause;
     if ((cause as NodeJS.ErrnoException).code !== "ENOENT")
-      throw new StoreError("unwritable", `the store's key ${path} cannot be read; see to the rights to it`, { cause });
+      throw new StoreError(
+        "unwritable",
+        {
+          en: `the store's key ${path} cannot be read; see to the rights to it`,
+          zh: `无法读取数据库的密钥文件 ${path}；请检查其权限`,
+        },
+        { cause },
+      );
   }
   const key = randomKey();
   try {
@@ -106,9 +113,14 @@ export function storeKey(database: string, given: string | undefined): Uint8Arra
     fsyncSync(file);
     closeSync(file);
   } catch (cause) {
-    throw new StoreError("unwritable", `the store's key ${path} cannot be made; see to the rights to its folder`, {
-      cause,
-    });
+    throw new StoreError(
+      "unwritable",
+      {
+        en: `the store's key ${path} cannot be made; see to the rights to its folder`,
+        zh: `无法创建数据库的密钥文件 ${path}；请检查其目录的权限`,
+      },
+      { cause },
+    );
   }
   return key;
 }
@@ -117,7 +129,8 @@ function parseKey(text: string, where: string): Uint8Array {
   const trimmed = text.trim();
   const key = Buffer.from(trimmed, /^[0-9a-fA-F]{64}$/.test(trimmed) ? "hex" : "base64");
   if (key.length === 32) return new Uint8Array(key);
-  throw new UsageError(
-    `${where} must hold 32 bytes, as 64 hexadecimal digits or as base64; "openssl rand -base64 32" makes one`,
-  );
+  throw new MistakeError({
+    en: `${where} must hold 32 bytes, as 64 hexadecimal digits or as base64; "openssl rand -base64 32" makes one`,
+    zh: `${where} 必须是 32 字节，写作 64 位十六进制或 base64；可用 "openssl rand -base64 32" 生成`,
+  });
 }

@@ -7,9 +7,10 @@
  * commits that wait share one transaction and one sync; batches are in the order of calls; when a commit is refused, so
  * are those that wait behind it.
  */
-import { closeSync, mkdirSync, openSync } from "node:fs";
+import { closeSync, openSync } from "node:fs";
 import { dirname, extname } from "node:path";
 import { Worker } from "node:worker_threads";
+import { makeFolder } from "./store.folder.ts";
 import {
   type Change,
   type Collection,
@@ -27,7 +28,8 @@ import {
   deliveryIdOf,
   deliveryOf,
 } from "./store.ts";
-import type { Batch, Outcome, Question, Refusal, Row, SqliteSetup, Step, Value } from "./store.sqlite.worker.ts";
+import { type Refusal, unopened } from "./store.sqlite.troubles.ts";
+import type { Batch, Outcome, Question, Row, SqliteSetup, Step, Value } from "./store.sqlite.worker.ts";
 
 /** How a database is opened. */
 export interface SqliteOptions {
@@ -44,21 +46,16 @@ export interface SqliteOptions {
 
 /**
  * Opens the database at `path`, which is made when there is none, with its folder. No other process can open it until
- * `close`, or this one's end, save for those that share it. Rejects with `StoreError`: `locked`, `newer`, `corrupt` or `unwritable`.
+ * `close`, or this one's end, save for those that share it. Rejects with `StoreError`: `locked`, `newer`, `corrupt`, `full` or
+ * `unwritable`.
  */
 export async function openSqlite(path: string, options: SqliteOptions = {}): Promise<Store> {
   try {
-    mkdirSync(dirname(path), { recursive: true });
+    makeFolder(dirname(path));
     // It holds what people said: its owner's alone. SQLite gives its other files the same mode.
     closeSync(openSync(path, "a", 0o600));
   } catch (cause) {
-    throw new StoreError(
-      "unwritable",
-      `the database ${path} cannot be opened or made; see to its folder and the rights to it`,
-      {
-        cause,
-      },
-    );
+    throw errorOf(unopened(cause, path, dirname(path)), { cause });
   }
   const store = new SqliteStore(path, options);
   await store.opened;
@@ -422,8 +419,8 @@ class SqliteStore implements Store {
   }
 }
 
-function errorOf({ trouble, message }: Refusal): StoreError {
-  return new StoreError(trouble, message);
+function errorOf({ trouble, sentence }: Refusal, options?: ErrorOptions): StoreError {
+  return new StoreError(trouble, sentence, options);
 }
 
 // ---------------------------------------------------------------------------------------------------------------------

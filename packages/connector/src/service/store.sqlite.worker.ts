@@ -1,6 +1,6 @@
 /**
- * The thread in which SQLite is: it may wait for the disk as long as the disk likes. Decides what one transaction is and
- * which trouble an error of SQLite means. Knows no record of ours: statements and their values come as they are to be run.
+ * The thread in which SQLite is: it may wait for the disk as long as the disk likes. Decides what one transaction is. Knows
+ * no record of ours: statements and their values come as they are to be run.
  *
  * Invariants: a batch of commits is one transaction, and with `synchronous=FULL` one sync; it is answered after that
  * sync; reads of a batch see its commits.
@@ -8,7 +8,7 @@
 import { existsSync } from "node:fs";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { parentPort, workerData } from "node:worker_threads";
-import type { StoreTrouble } from "./store.ts";
+import { type Refusal, RefusedError, refusalOf } from "./store.sqlite.troubles.ts";
 
 /** What a statement is given and gives. */
 export type Value = string | number | null | Uint8Array;
@@ -26,12 +26,6 @@ export type Question =
   | { readonly type: "change"; readonly statements: readonly (readonly [sql: string, ...values: Value[]])[] }
   | { readonly type: "backup"; readonly path: string }
   | { readonly type: "close" };
-
-/** Why something was refused, as it crosses threads. */
-export interface Refusal {
-  readonly trouble: StoreTrouble;
-  readonly message: string;
-}
 
 /** What comes at once: commits, and what is asked after them. */
 export interface Batch {
@@ -149,7 +143,10 @@ class Database {
     let fence = highest;
     for (const next of fences) {
       if (next < fence)
-        throw new RefusedError("fenced", `another process holds the lease: ${next} was outrun by ${fence}`);
+        throw new RefusedError("fenced", {
+          en: `another process holds the lease: ${next} was outrun by ${fence}`,
+          zh: `租约已由另一进程持有：${next} 已被 ${fence} 取代`,
+        });
       fence = next;
     }
     if (fence > highest) this.#writeFence.run(fence);
@@ -173,7 +170,10 @@ class Database {
       }
       case "backup":
         if (existsSync(question.path))
-          throw new RefusedError("failed", `a backup is not written over what is there: ${question.path}`);
+          throw new RefusedError("failed", {
+            en: `a backup is not written over what is there: ${question.path}`,
+            zh: `备份不会覆盖已存在的文件：${question.path}`,
+          });
         this.#prepared("VACUUM INTO ?").run(question.path);
         return undefined;
       case "close":
@@ -210,10 +210,10 @@ class Database {
   #migrate(migrations: readonly string[]): void {
     const version = Number(this.#db.prepare("PRAGMA user_version").get()?.["user_version"]);
     if (version > migrations.length)
-      throw new RefusedError(
-        "newer",
-        `the database ${this.#path} was written by a newer version (its format is ${version}, this one knows ${migrations.length}); update, or restore the backup of before`,
-      );
+      throw new RefusedError("newer", {
+        en: `the database ${this.#path} was written by a newer version (its format is ${version}, this one knows ${migrations.length}); update, or restore the backup of before`,
+        zh: `数据库 ${this.#path} 由更新的版本写入（其格式为 ${version}，本版本只支持到 ${migrations.length}）；请升级，或恢复升级前的备份`,
+      });
     for (const [at, migration] of migrations.entries())
       if (at >= version)
         this.#transact(() => {
@@ -221,79 +221,6 @@ class Database {
           this.#db.exec(`PRAGMA user_version = ${at + 1}`);
         });
   }
-}
-
-/** A refusal of our own, on its way out of a transaction. */
-class RefusedError extends Error {
-  readonly trouble: StoreTrouble;
-
-  constructor(trouble: StoreTrouble, message: string) {
-    super(message);
-    this.name = "RefusedError";
-    this.trouble = trouble;
-  }
-}
-
-interface Trouble {
-  readonly trouble: StoreTrouble;
-  /** How SQLite words it, which is all that Deno passes on. */
-  readonly worded: string;
-  readonly say: (path: string) => string;
-}
-
-/** By SQLite's primary result code (sqlite.org/rescode.html). */
-const troubles: Readonly<Record<number, Trouble>> = {
-  5: {
-    trouble: "locked",
-    worded: "database is locked",
-    say: (path) => `the database ${path} is in use by another process; stop it, or set OPENWS_DATABASE to another file`,
-  },
-  6: {
-    trouble: "locked",
-    worded: "database table is locked",
-    say: (path) => `the database ${path} is in use; stop what uses it, or set OPENWS_DATABASE to another file`,
-  },
-  8: {
-    trouble: "unwritable",
-    worded: "attempt to write a readonly database",
-    say: (path) => `the database ${path} cannot be written; see to the rights of the file and its folder`,
-  },
-  10: {
-    trouble: "unwritable",
-    worded: "disk I/O error",
-    say: (path) => `the disk under the database ${path} fails; see to it`,
-  },
-  11: {
-    trouble: "corrupt",
-    worded: "malformed",
-    say: (path) => `the database ${path} is damaged; put it aside and restore a backup, or begin with a new one`,
-  },
-  13: {
-    trouble: "full",
-    worded: "database or disk is full",
-    say: (path) => `there is no room for the database ${path}; free some on its disk, or shorten OPENWS_RETENTION_MS`,
-  },
-  14: {
-    trouble: "unwritable",
-    worded: "unable to open database file",
-    say: (path) => `the database ${path} cannot be opened or made; see to its folder and the rights to it`,
-  },
-  26: {
-    trouble: "corrupt",
-    worded: "file is not a database",
-    say: (path) => `${path} is not a database; set OPENWS_DATABASE to another file, or restore a backup`,
-  },
-};
-
-function refusalOf(error: unknown, path: string): Refusal {
-  if (error instanceof RefusedError) return { trouble: error.trouble, message: error.message };
-  const { errcode, message } = error as { errcode?: number; message?: string };
-  const known =
-    errcode === undefined
-      ? Object.values(troubles).find(({ worded }) => message?.includes(worded))
-      : troubles[errcode & 0xff];
-  if (known !== undefined) return { trouble: known.trouble, message: known.say(path) };
-  return { trouble: "failed", message: `the database ${path} failed: ${message ?? String(error)}` };
 }
 
 /** The database of this thread; the first message out says whether it could be opened. */

@@ -11,6 +11,7 @@
  * never come twice; nothing secret is in a record save for `sealed`, which vault.ts has encrypted.
  */
 import { OpenwsError } from "@openws/protocol";
+import type { Sentence } from "../causes.ts";
 
 /** The number of a ledger entry: 1, 2, 3 … over all bots; also the cursor of the feed. */
 export type Seq = number;
@@ -252,13 +253,15 @@ export const storeTroubles = [
 /** Why a store cannot do what it is asked; `code` says what an operator has to see to. */
 export type StoreTrouble = (typeof storeTroubles)[number];
 
-/** The store refused. Nothing of the commit it refused is stored. */
+/** The store refused. Nothing of the commit it refused is stored. `message` is English; what operators read has both languages. */
 export class StoreError extends OpenwsError {
   readonly trouble: StoreTrouble;
+  readonly sentence: Sentence | undefined;
 
-  constructor(trouble: StoreTrouble, message: string, options?: ErrorOptions) {
-    super(`store-${trouble}`, message, options);
+  constructor(trouble: StoreTrouble, said: string | Sentence, options?: ErrorOptions) {
+    super(`store-${trouble}`, typeof said === "string" ? said : said.en, options);
     this.name = "StoreError";
     this.trouble = trouble;
+    this.sentence = typeof said === "string" ? undefined : said;
   }
 }

@@ -83,7 +83,7 @@ it(
       broken.child.once("exit", resolve);
     });
     expect(code).toBe(1);
-    expect(broken.stderr()).toMatch(/the database \S+ cannot be opened or made/);
+    expect(broken.stderr()).toMatch(/the database \S+ is a folder; set OPENWS_DATABASE to a file in it/);
     await using whole = await replica(env);
     await expect.poll(() => subscribed(whole)).toBe(true);
     expect(whole.stderr()).toMatch(/let it go/);

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { DatabaseSync } from "node:sqlite";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { text } from "node:stream/consumers";
 import { startGateway } from "@openws/mock-gateway";
 import { afterEach, beforeEach, expect, it } from "vitest";
@@ -48,10 +48,15 @@ it("does not start, and says what to do, on a database that is none, newer, anot
     ["text.db", /text\.db is not a database; set OPENWS_DATABASE to another file, or restore a backup/],
     ["newer.db", /written by a newer version \(its format is 99, .*\); update, or restore the backup of before/],
     ["a.db", /a\.db is in use by another process; stop it, or set OPENWS_DATABASE to another file/],
-    ["file/b.db", /b\.db cannot be opened or made; see to its folder and the rights to it/],
+    ["file/b.db", /the folder \S+\/file for the database \S+ cannot be made \(ENOTDIR\); make it yourself, or set/],
+    [".", /is a folder; set OPENWS_DATABASE to a file in it, such as \S+\/openws\.db/],
+    // Nobody can make a folder there, and Node's own way of making one would try for ever.
+    ...(process.platform === "linux"
+      ? [["/proc/none/a.db", /the folder \/proc\/none for the database \S+ cannot be made \(ENOENT\)/] as const]
+      : []),
   ];
   const starting = refused.map(async ([path, sentence]) => {
-    const env = { ...english, OPENWS_DATABASE: at(path) };
+    const env = { ...english, OPENWS_DATABASE: resolve(folder, path) };
     return { path, sentence, ...(await run(["serve", "--json", "--listen", "127.0.0.1:0"], env)) };
   });
   for (const { path, sentence, code, stdout, stderr } of await Promise.all(starting)) {
@@ -60,6 +65,36 @@ it("does not start, and says what to do, on a database that is none, newer, anot
     expect(stderr.trim().split("\n")).toHaveLength(1);
   }
   expect((await ask(first, "GET", "/v1/bots")).status).toBe(200);
+});
+
+it("says why it does not start in Chinese where the locale is: the database, the key, the port", slow, async () => {
+  await using first = await serveWhole([], { OPENWS_DATABASE: database, OPENWS_API_KEY: key });
+  const chinese = { ...english, LANG: "zh_CN.UTF-8" };
+  const { host } = new URL(first.url);
+  const other = { OPENWS_DATABASE: join(folder, "b.db") };
+  const refused: readonly (readonly [code: number, settings: Record<string, string>, sentence: RegExp])[] = [
+    [1, { OPENWS_DATABASE: database }, /a\.db 正被另一进程使用；请停止该进程，或将 OPENWS_DATABASE 设为其他文件/],
+    [
+      1,
+      { ...other, OPENWS_MEDIA_DIR: database },
+      /无法创建或写入存放用户文件的目录 \S+a\.db（ENOTDIR）；.*OPENWS_MEDIA_DIR/,
+    ],
+    [
+      2,
+      { ...other, OPENWS_DATABASE: join(folder, "c.db"), OPENWS_STORE_KEY: "short" },
+      /OPENWS_STORE_KEY 必须是 32 字节/,
+    ],
+    [2, { ...other, OPENWS_DATABASE: join(folder, "d.db"), OPENWS_LISTEN: host }, /已被另一进程占用；请用 --listen/],
+    [2, { ...other, OPENWS_DATABASE: join(folder, "e.db"), OPENWS_ALLOW_CIDR: "here" }, /OPENWS_ALLOW_CIDR 必须是网段/],
+  ];
+  const starting = refused.map(async ([expected, settings, sentence]) => {
+    const env = { OPENWS_LISTEN: "127.0.0.1:0", ...chinese, ...settings };
+    return { expected, sentence, ...(await run(["serve", "--json"], env)) };
+  });
+  for (const { expected, sentence, code, stdout, stderr } of await Promise.all(starting)) {
+    expect(stderr).toMatch(sentence);
+    expect({ code, stdout }).toEqual({ code: expected, stdout: "" });
+  }
 });
 
 it("kicked, leaves the process alive and not ready, for the next process too when it was a war", slow, async () => {

@@ -5,11 +5,12 @@
 import { spawnSync } from "node:child_process";
 import { copyFileSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { claim } from "../../src/service/store.fenced.ts";
 import { MemoryStore } from "../../src/service/store.memory.ts";
+import { unopened } from "../../src/service/store.sqlite.troubles.ts";
 import { openSqlite } from "../../src/service/store.sqlite.ts";
 import {
   type Change,
@@ -519,9 +520,57 @@ describe("the SQLite store", () => {
     for (const name of ["a.db", "a.db-wal"]) expect(statSync(join(folder, name)).mode & 0o077).toBe(0);
   });
 
-  it("refuses a folder that cannot be", async () => {
+  it("refuses a folder that cannot be, and a folder for a file, at once and in two languages", async () => {
     writeFileSync(join(folder, "file"), "");
-    expect(await troubleOf(sqlite("file/a.db"))).toBe("unwritable");
+    const places = ["file/a.db", "file/b/a.db", ".", ...(process.platform === "linux" ? ["/proc/none/a.db"] : [])];
+    const named = expect.stringContaining("OPENWS_DATABASE") as string;
+    for (const place of places) {
+      const error: unknown = await openSqlite(resolve(folder, place)).catch((refused: unknown) => refused);
+      expect(error).toMatchObject({
+        trouble: "unwritable",
+        sentence: { en: named, zh: named },
+      });
+    }
+  });
+
+  it("makes the folders that are missing, also while another process makes them", async () => {
+    await sqlite("one/two/a.db");
+    await sqlite("one/two/b.db");
+  });
+
+  it.each([
+    ["EACCES", "unwritable", /cannot be opened or made \(EACCES\); see to the folder \/data and the rights to it/],
+    ["EPERM", "unwritable", /cannot be opened or made \(EPERM\)/],
+    ["EROFS", "unwritable", /on a file system that is mounted read-only; mount it writable/],
+    ["EISDIR", "unwritable", /is a folder; set OPENWS_DATABASE to a file in it, such as \/data\/a\.db\/openws\.db/],
+    ["ENOENT", "unwritable", /the folder \/data for the database \/data\/a\.db cannot be made \(ENOENT\)/],
+    ["ENOSPC", "full", /there is no room for the database/],
+  ] as const)("says of %s what is wrong and what to do", (code, trouble, sentence) => {
+    const refusal = unopened(Object.assign(new Error("no"), { code }), "/data/a.db", "/data");
+    expect(refusal).toMatchObject({ trouble, sentence: { en: expect.stringMatching(sentence) as string } });
+    expect(refusal.sentence.zh).toMatch(/\/data\/a\.db[^a-z]*[\u4e00-\u9fff]/);
+  });
+
+  it("says each of its refusals in both languages", async () => {
+    const said = async (refused: Promise<unknown>) => (await refused.catch((error: unknown) => error)) as StoreError;
+    const first = await sqlite();
+    writeFileSync(join(folder, "text.db"), "this is no database\n".repeat(400));
+    const newer = new DatabaseSync(join(folder, "newer.db"));
+    newer.exec("PRAGMA user_version = 99");
+    newer.close();
+    await first.commit([], 5);
+    const small = await sqlite("small.db", { maxFileBytes: 120_000 });
+    const refusals = [
+      [said(sqlite()), /正被另一进程使用/],
+      [said(sqlite("text.db")), /不是数据库/],
+      [said(sqlite("newer.db")), /更新的版本写入（其格式为 99/],
+      [said(first.commit([], 4)), /租约已由另一进程持有/],
+      [said(small.commit(put(entry(2, { body: { text: "x".repeat(200_000) } })))), /磁盘空间不足/],
+    ] as const;
+    for (const [refusal, chinese] of refusals) {
+      const { message, sentence } = await refusal;
+      expect(sentence).toEqual({ en: message, zh: expect.stringMatching(chinese) as string });
+    }
   });
 
   it("refuses as full what does not fit, with all that was called behind it, and goes on when there is room", async () => {
