@@ -227,6 +227,15 @@ export const settings = {
     "how long settled messages are kept (2592000000, thirty days)",
     "已了结的消息保留多久（2592000000，三十天）",
   ),
+  retentionBytes: {
+    flag: "retention-bytes",
+    env: ["OPENWS_RETENTION_BYTES"],
+    value: "BYTES",
+    help: {
+      en: "how large the database may get before the oldest settled messages go (10737418240, 10 GiB)",
+      zh: "数据库达到此大小后，从最早的已了结消息开始删除（10737418240，10 GiB）",
+    },
+  },
   replyTtlMs: ms(
     "reply-ttl-ms",
     "how long a reply waits for a line before it expires (86400000, a day)",

@@ -154,6 +154,7 @@ export async function serve(
     offline: config.offline,
     afterKick: line.connection.afterKick,
     retentionMs: config.retentionMs,
+    retentionBytes: config.retentionBytes,
     replyTtlMs: config.replyTtlMs,
     pushTtlMs: config.pushTtlMs,
     resendUnknown: config.resendUnknown,

@@ -47,6 +47,7 @@ export interface ServiceConfig {
   readonly lease: string | undefined;
   readonly leaseTtlMs: number;
   readonly retentionMs: number;
+  readonly retentionBytes: number;
   readonly replyTtlMs: number;
   readonly pushTtlMs: number;
   readonly resendUnknown: boolean;
@@ -152,6 +153,7 @@ export function readServiceConfig(
       lease: text("lease"),
       leaseTtlMs: leaseTtl(look("leaseTtlMs")),
       retentionMs: duration(look("retentionMs"), 30 * 24 * 3_600_000),
+      retentionBytes: sizeOf(look("retentionBytes"), 10 * 1024 ** 3),
       replyTtlMs: duration(look("replyTtlMs"), 24 * 3_600_000),
       pushTtlMs: duration(look("pushTtlMs"), 3_600_000),
       resendUnknown: yes(look("resendUnknown")),
@@ -207,6 +209,19 @@ function fileOf<Schema extends z.ZodType>(
 
 function duration(found: Found | undefined, fallback: number): number {
   return found === undefined ? fallback : milliseconds(found);
+}
+
+/** Below this nothing would be left of a busy minute. */
+const smallestStoreBytes = 1024 ** 2;
+
+function sizeOf(found: Found | undefined, fallback: number): number {
+  if (found === undefined) return fallback;
+  const { text, as } = found;
+  if (/^\d{1,15}$/.test(text) && Number(text) >= smallestStoreBytes) return Number(text);
+  throw new MistakeError({
+    en: `${as} must be a whole number of bytes, at least ${smallestStoreBytes}, ${JSON.stringify(text)} is not`,
+    zh: `${as} 必须是整数字节数，至少为 ${smallestStoreBytes}，而不是 ${JSON.stringify(text)}`,
+  });
 }
 
 /** Below this a pause of the garbage collector, or a slow disk, would pass for a death. */

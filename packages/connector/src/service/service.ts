@@ -83,8 +83,8 @@ export interface ServiceOptions {
   readonly resendUnknown?: boolean | undefined;
   /** How old entries may get; 2,592,000,000: 30 days. */
   readonly retentionMs?: number | undefined;
-  /** How large the store may get; 10 GiB. */
-  readonly maxStoreBytes?: number | undefined;
+  /** How large the store may get before the oldest settled entries go, whatever their age; 10,737,418,240: 10 GiB. */
+  readonly retentionBytes?: number | undefined;
   /** Where files that come in are kept; without it they are not fetched. */
   readonly media?:
     | {
@@ -416,9 +416,9 @@ export class Service {
   }
 
   async #sweep(): Promise<void> {
-    const { retentionMs = 30 * 24 * 3_600_000, maxStoreBytes = 10 * 1024 ** 3 } = this.#options;
+    const { retentionMs = 30 * 24 * 3_600_000, retentionBytes = 10 * 1024 ** 3 } = this.#options;
     const now = this.clock.now();
-    const retention = { now, before: now - retentionMs, maxBytes: maxStoreBytes };
+    const retention = { now, before: now - retentionMs, maxBytes: retentionBytes };
     while ((await this.store.purge(retention, sweepBatch)) > 0);
     await this.spool?.sweep();
   }

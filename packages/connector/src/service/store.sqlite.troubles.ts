@@ -49,8 +49,8 @@ export function unopened(error: unknown, path: string, folder: string): Refusal 
 }
 
 const full = (path: string): Sentence => ({
-  en: `there is no room for the database ${path}; free some on its disk, or shorten OPENWS_RETENTION_MS`,
-  zh: `数据库 ${path} 所在磁盘空间不足；请清理磁盘，或缩短 OPENWS_RETENTION_MS`,
+  en: `there is no room for the database ${path}; free some on its disk, and keep less with OPENWS_RETENTION_BYTES or OPENWS_RETENTION_MS`,
+  zh: `数据库 ${path} 所在磁盘空间不足；请清理磁盘，并用 OPENWS_RETENTION_BYTES 或 OPENWS_RETENTION_MS 减少保留的数据`,
 });
 
 type Say = (path: string, folder: string, code: string) => Sentence;

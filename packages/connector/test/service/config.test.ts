@@ -25,6 +25,7 @@ describe("the service's configuration", () => {
       lease: undefined,
       leaseTtlMs: 15_000,
       retentionMs: 2_592_000_000,
+      retentionBytes: 10_737_418_240,
       replyTtlMs: 86_400_000,
       pushTtlMs: 3_600_000,
       resendUnknown: false,
@@ -47,6 +48,18 @@ describe("the service's configuration", () => {
     const env = { ...needed, OPENWS_LEASE: "sqlite:/data/lease.db", OPENWS_LEASE_TTL_MS: "3000" };
     expect(read(env).service).toMatchObject({ lease: "sqlite:/data/lease.db", leaseTtlMs: 3_000 });
     expect(() => read({ ...env, OPENWS_LEASE_TTL_MS: "999" })).toThrow("OPENWS_LEASE_TTL_MS must be at least 1000");
+  });
+
+  it("takes the store's size from flag, environment or file, and refuses one that would keep nothing", () => {
+    const env = { ...needed, OPENWS_RETENTION_BYTES: "2000000" };
+    expect(read(env).service.retentionBytes).toBe(2_000_000);
+    expect(read(env, {}, { retentionBytes: "3000000" }).service.retentionBytes).toBe(3_000_000);
+    const file = { "/file": "retentionBytes: 4000000" };
+    expect(read({ ...needed, OPENWS_CONFIG: "/file" }, file).service.retentionBytes).toBe(4_000_000);
+    for (const wrong of ["10GiB", "1048575", "-1", "1e9"])
+      expect(() => read({ ...needed, OPENWS_RETENTION_BYTES: wrong })).toThrow(
+        /^OPENWS_RETENTION_BYTES must be a whole number of bytes, at least 1048576/,
+      );
   });
 
   it("may begin without a bot, to be given one through the API", () => {

@@ -314,6 +314,24 @@ describe("a service", () => {
     expect(await messageOf(rig.store, "m1")).toBeUndefined();
   });
 
+  it("removes the oldest settled messages beyond the size it may have, and never what is to be delivered or sent", async () => {
+    // The receiver takes nothing, and there is no line for what goes out.
+    const rig = await begin(undefined, undefined, { retentionBytes: 1, post: () => Promise.reject(new Error("away")) });
+    rig.socket().receive(callback("wanted", { msgid: "m1" }));
+    await rig.clock.settle();
+    rig.socket().close();
+    await rig.clock.settle();
+    const push = await rig.service.outbox.push("bot", { userid: "lily" }, { markdown: "accepted" });
+    const at = rig.clock.now();
+    const settled = { bot: "bot", direction: "in", kind: "text", state: "unrouted", at, changedAt: at } as const;
+    const seq = await rig.store.nextSeq();
+    await rig.store.commit([{ put: "entry", entry: { ...settled, seq, body: {} } }]);
+    await rig.clock.advance(10 * 60_000);
+    expect(await rig.store.entry(seq)).toBeUndefined();
+    expect((await messageOf(rig.store, "m1"))?.state).toBe("received");
+    expect(await rig.store.entry(push.seq)).toBeDefined();
+  });
+
   it("ends within its time: open bubbles visibly, its line politely, the rest in the store", async () => {
     const rig = await begin();
     rig.socket().receive(callback("hello", { msgid: "m1" }));
