@@ -124,6 +124,9 @@ const migrations = [
    ALTER TABLE entry ADD COLUMN reason TEXT;`,
   // Nobody looks for one msgid, and an index without order is the dearest of all to keep.
   `DROP INDEX IF EXISTS entry_msgid;`,
+  // What waits is asked for by webhook; led by \`seq\` the index lost to that of all the deliveries a webhook ever had.
+  `DROP INDEX delivery_pending;
+   CREATE INDEX delivery_pending ON delivery (webhook, seq) WHERE state = 'pending';`,
 ];
 
 /** The writes of a commit, by name; the thread has them prepared and is told their places. */
@@ -561,7 +564,8 @@ function entryQuery({ bot, directions, states, kinds, chat, user, replyTo, ...pa
 function deliveryQuery({ webhook, seq, states, ...page }: DeliveryFilter): Query {
   const only = states?.length === 1 ? states[0] : undefined;
   return query("delivery", page, [
-    is("webhook", webhook),
+    // Few are dead, and they are in order whosever they are; a plus keeps the index of all of a webhook's out of it.
+    is(only === "dead" ? "+webhook" : "webhook", webhook),
     is("seq", seq),
     // As above.
     only === "pending" || only === "dead" ? { sql: `state = '${only}'`, values: [] } : oneOf("state", states),

@@ -7,9 +7,11 @@ import { copyFileSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { DatabaseSync } from "node:sqlite";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { Worker } from "node:worker_threads";
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
 import { claim } from "../../src/service/store.fenced.ts";
 import { MemoryStore } from "../../src/service/store.memory.ts";
+import type { Batch } from "../../src/service/store.sqlite.worker.ts";
 import { unopened } from "../../src/service/store.sqlite.troubles.ts";
 import { openSqlite } from "../../src/service/store.sqlite.ts";
 import {
@@ -618,13 +620,34 @@ describe("the SQLite store", () => {
     expect(plan(`${rows} chat = 'a' ORDER BY seq DESC LIMIT 5`)).toMatch(/entry_chat/);
     expect(plan(`${rows} bot = 'b' AND msgid IS NOT NULL ORDER BY seq DESC LIMIT 5`)).toMatch(/entry_bot/);
     expect(plan(`${rows} seq > 5 ORDER BY seq LIMIT 5`)).toMatch(/PRIMARY KEY/);
-    expect(plan("SELECT * FROM delivery WHERE state = 'pending' ORDER BY seq, webhook LIMIT 5")).toMatch(
-      /delivery_pending/,
-    );
-    expect(plan("SELECT * FROM delivery WHERE webhook = 'a' AND state = 'dead' ORDER BY seq, webhook LIMIT 5")).toMatch(
-      /delivery_(dead|webhook)/,
+    db.close();
+  });
+
+  it("finds what is pending, and what is dead, without a look at all that a webhook ever had", async () => {
+    const store = await sqlite();
+    await store.commit(put(entry(1), delivery(1)));
+    const asked = vi.spyOn(Worker.prototype, "postMessage");
+    onTestFinished(() => asked.mockRestore());
+    const pages = [
+      { webhook: "wh_1", states: ["pending"], limit: 5 },
+      { webhook: "wh_1", states: ["pending"], after: 7, limit: 5 },
+      { webhook: "wh_1", states: ["dead"], before: 7, order: "descending", limit: 5 },
+      { states: ["dead"], before: 7, order: "descending", limit: 5 },
+    ] as const;
+    for (const page of pages) await store.deliveries(page);
+    const questions = asked.mock.calls.flatMap(([batch]) => (batch as Batch).questions);
+    await store.close();
+    const db = new DatabaseSync(join(folder, "a.db"));
+    const plans = questions.map((question) =>
+      question.type === "read" ? db.prepare(`EXPLAIN QUERY PLAN ${question.sql}`).all(...question.values) : [],
     );
     db.close();
+    expect(plans.map((steps) => steps.map(({ detail }) => detail))).toEqual([
+      ["SEARCH delivery USING INDEX delivery_pending (webhook=?)"],
+      ["SEARCH delivery USING INDEX delivery_pending (webhook=? AND seq>?)"],
+      ["SEARCH delivery USING INDEX delivery_dead (seq<?)"],
+      ["SEARCH delivery USING INDEX delivery_dead (seq<?)"],
+    ]);
   });
 });
 
