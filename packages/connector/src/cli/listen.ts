@@ -183,9 +183,10 @@ class Tap {
         timestamp: Math.floor(Date.now() / 1000),
         body,
       });
+      const traced = event.traceparent === undefined ? {} : { traceparent: event.traceparent };
       const answer = await this.#options.post({
         url: this.#options.target,
-        headers: { "content-type": "application/json", ...headers },
+        headers: { "content-type": "application/json", ...traced, ...headers },
         body,
         timeoutMs,
         allowPrivate: true,
@@ -277,6 +278,7 @@ function envelopeFrom(event: CloudEvent): Envelope {
     at,
     changedAt: at,
     body,
+    traceparent: event.traceparent,
   };
   return envelopeOf(entry, { text, files });
 }

@@ -41,7 +41,7 @@ export interface Replies {
 
 /** What is told of deliveries. */
 export type DeliveryEvent =
-  | { readonly type: "attempted"; readonly delivery: Delivery; readonly attempt: Attempt }
+  | { readonly type: "attempted"; readonly delivery: Delivery; readonly entry: Entry; readonly attempt: Attempt }
   | { readonly type: "dead"; readonly delivery: Delivery; readonly entry: Entry; readonly why: string }
   | { readonly type: "circuit"; readonly webhook: string; readonly state: "open" | "closed"; readonly why: string }
   | { readonly type: "store-refused"; readonly error: unknown };
@@ -227,7 +227,7 @@ export class Dispatcher {
     const tried = await this.#try(webhook, job);
     const { attempt } = tried;
     const delivery = withAttempt(job.delivery, attempt);
-    this.#parts.tell({ type: "attempted", delivery, attempt });
+    this.#parts.tell({ type: "attempted", delivery, entry: job.entry, attempt });
     this.#judge(id, breaker, tried);
     const current = { ...job, delivery };
     if (tried.type === "answered") return this.#answered(current, tried.answer, progress);
@@ -251,7 +251,7 @@ export class Dispatcher {
     const error = outcome.type === "confirmed" ? undefined : outcome.reason;
     const attempt: Attempt = { at, ms, ...(error === undefined ? {} : { error }) };
     const delivery = withAttempt(job.delivery, attempt);
-    tell({ type: "attempted", delivery, attempt });
+    tell({ type: "attempted", delivery, entry: job.entry, attempt });
     this.#tellCircuit(id, breaker, error, () =>
       outcome.type === "away" ? breaker.failed(clock.now(), clock.random()) : breaker.succeeded(),
     );

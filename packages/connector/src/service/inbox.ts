@@ -22,6 +22,7 @@ import {
   StoreError,
   type StoreTrouble,
 } from "./store.ts";
+import { newTrace } from "./trace.ts";
 import type { TriggerOutcome } from "./triggers.ts";
 import type { BotVault } from "./vault.ts";
 
@@ -81,6 +82,8 @@ export interface Note {
   readonly reason?: string | undefined;
   readonly errcode?: number | undefined;
   readonly body?: Readonly<Record<string, unknown>> | undefined;
+  /** That of what it is about; without it one begins. */
+  readonly traceparent?: string | undefined;
 }
 
 /** What waits for a number. */
@@ -151,10 +154,11 @@ export class Inbox {
   }
 
   /** Takes down that something happened to a bot. */
-  note({ bot, kind, reason, errcode, body = {} }: Note): void {
-    const now = this.#parts.clock.now();
+  note({ bot, kind, reason, errcode, body = {}, traceparent }: Note): void {
+    const at = stamped(this.#parts.clock.now());
+    const stamp = traceparent === undefined ? at : { ...at, traceparent };
     const said = { ...body, ...(reason !== undefined && { reason }), ...(errcode !== undefined && { errcode }) };
-    this.#take({ bot, direction: "bot", kind, reason, errcode, ...stamped(now), body: said, text: "", files: [] });
+    this.#take({ bot, direction: "bot", kind, reason, errcode, ...stamp, body: said, text: "", files: [] });
   }
 
   /** Resolves when all that came is stored. */
@@ -271,24 +275,7 @@ export class Inbox {
   }
 }
 
-/** When it came, and the trace that begins with it (www.w3.org/TR/trace-context). */
+/** When it came, and the trace that begins with it. */
 function stamped(now: EpochMs): Pick<Entry, "at" | "changedAt" | "traceparent"> {
-  return { at: now, changedAt: now, traceparent: `00-${chance(16)}-${chance(8)}-01` };
+  return { at: now, changedAt: now, traceparent: newTrace() };
 }
-
-/** Random bytes are had in pages: asking for a few at a time costs more than all else about a trace. */
-const page = new Uint8Array(6_144);
-let used = page.length;
-
-/** Hexadecimal digits by chance, never all zero. */
-function chance(bytes: number): string {
-  if (used + bytes > page.length) {
-    crypto.getRandomValues(page);
-    used = 0;
-  }
-  let digits = "";
-  for (const end = used + bytes; used < end; used++) digits += hexOf[page[used]!]!;
-  return /[^0]/.test(digits) ? digits : chance(bytes);
-}
-
-const hexOf = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));

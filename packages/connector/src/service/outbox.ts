@@ -37,6 +37,7 @@ import {
   type Store,
   StoreError,
 } from "./store.ts";
+import { newTrace } from "./trace.ts";
 
 export type { OutStream } from "./bubbles.ts";
 
@@ -174,21 +175,18 @@ export class Outbox {
   }
 
   /**
-   * Answers an `in` entry. Resolves when that is stored; what becomes of it, `settled` tells. Rejects with
+   * Answers an `in` entry, in the trace of whoever answers (`trace`, a valid traceparent) or else in that of the message.
+   * Resolves when that is stored; what becomes of it, `settled` tells. Rejects with
    * `UnknownIdError`, with `UsageError` for what the gateway would refuse unread, with `OutboxBusyError`, and with
    * `StoreError`: then nothing was accepted.
    */
-  async reply(to: Seq, message: OutMessage, also: Also = []): Promise<Entry> {
+  async reply(to: Seq, message: OutMessage, also: Also = [], trace?: string): Promise<Entry> {
     const origin = await this.#answerable(to);
     const inBubble = origin.event !== true && textIn(message) !== undefined;
     const body = bodyOf(message, inBubble ? streamId() : undefined);
     check(body, origin.event === true);
     const kind = kindOf(body, inBubble);
-    return this.#accept(
-      { bot: origin.bot, kind, chat: origin.chat, replyTo: to, reqId: origin.reqId, body },
-      origin,
-      also,
-    );
+    return this.#accept({ ...under(origin, trace), kind, body }, origin, also);
   }
 
   /** Sends a message of the bot's own. As `reply`. */
@@ -197,6 +195,7 @@ export class Outbox {
     to: { readonly userid: string } | { readonly chatid: string },
     message: OutMessage,
     also: Also = [],
+    trace?: string,
   ): Promise<Entry> {
     if (this.#parts.bot(bot) === undefined) throw new UnknownIdError("bot", bot);
     const chat: EntryChat = "userid" in to ? { id: to.userid, type: "single" } : { id: to.chatid, type: "group" };
@@ -204,15 +203,16 @@ export class Outbox {
       throw new UsageError("a push needs a userid or a chatid, as it came in a message", { path: "to" });
     const body = bodyOf(message, undefined);
     check(body, false);
-    return this.#accept({ bot, kind: kindOf(body, false), chat, body }, undefined, also);
+    const traceparent = trace ?? newTrace();
+    return this.#accept({ bot, kind: kindOf(body, false), chat, traceparent, body }, undefined, also);
   }
 
   /** Opens a bubble under an `in` entry. Resolves when that is stored. Rejects as `reply` does. */
-  async stream(to: Seq, also: Also = []): Promise<OutStream> {
+  async stream(to: Seq, also: Also = [], trace?: string): Promise<OutStream> {
     const origin = await this.#answerable(to);
     const id = streamId();
     const body = { msgtype: "stream", stream: { id, finish: false, content: "" } };
-    const draft = { bot: origin.bot, kind: "stream", chat: origin.chat, replyTo: to, reqId: origin.reqId, body };
+    const draft = { ...under(origin, trace), kind: "stream", body };
     const entry = await this.#store(draft, (stored) => [...changesOf(also, stored), this.#bubbles.begun(stored, id)]);
     return this.#bubbles.open(entry, id, origin);
   }
@@ -489,7 +489,7 @@ export class Outbox {
   }
 }
 
-type Draft = Pick<Entry, "bot" | "kind" | "chat" | "body"> & Partial<Pick<Entry, "replyTo" | "reqId">>;
+type Draft = Pick<Entry, "bot" | "kind" | "chat" | "traceparent" | "body"> & Partial<Pick<Entry, "replyTo" | "reqId">>;
 
 type Settling = Partial<Pick<Entry, "errcode" | "reason" | "body">>;
 
@@ -500,6 +500,11 @@ const noop = (): void => undefined;
 
 function changesOf(also: Also, entry: Entry): readonly Change[] {
   return typeof also === "function" ? also(entry) : also;
+}
+
+/** What an answer has of the message it answers: its trace too, unless whoever answers is in one of their own. */
+function under({ bot, chat, seq, reqId, traceparent }: Entry, trace: string | undefined) {
+  return { bot, chat, replyTo: seq, reqId, traceparent: trace ?? traceparent ?? newTrace() };
 }
 
 /** The id of a bubble, on the wire as in the API: it must never come twice. */

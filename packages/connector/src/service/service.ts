@@ -370,8 +370,9 @@ export class Service {
     // A webhook that wants to hear of dead deliveries and takes none would hear of that for ever.
     if (event.type !== "dead" || event.entry.kind === "delivery.dead") return;
     const { id, webhook, seq } = event.delivery;
+    const { traceparent } = event.entry;
     const body = { delivery: id, webhook, message: `msg_${seq}` };
-    this.inbox.note({ bot: event.entry.bot, kind: "delivery.dead", reason: event.why, body });
+    this.inbox.note({ bot: event.entry.bot, kind: "delivery.dead", reason: event.why, body, traceparent });
   }
 
   /** The files of the last messages before a crash, whose links may live still. */

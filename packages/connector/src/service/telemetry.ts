@@ -5,6 +5,7 @@
 import { type LogRecord, recordOf } from "../log.ts";
 import type { Metrics } from "./metrics.ts";
 import type { ServiceEvent } from "./service.ts";
+import { traceIdOf } from "./trace.ts";
 
 /** Says an event; undefined where it is worth no line. */
 export function logOf(told: ServiceEvent): LogRecord | undefined {
@@ -47,7 +48,7 @@ export function logOf(told: ServiceEvent): LogRecord | undefined {
       if (event.type === "stream-rotated")
         return { level: "debug", message: "an answer goes on in another bubble", fields: { bot: event.bot } };
       const { seq, bot, kind, state, reason, errcode } = event.entry;
-      const fields = { bot, id: `msg_${seq}`, kind, state, errcode };
+      const fields = { bot, id: `msg_${seq}`, kind, state, errcode, trace_id: traceIdOf(event.entry) };
       if (state === "acked") return { level: "debug", message: "sent", fields };
       return { level: state === "fallback" ? "info" : "warn", message: `${state}: ${reason ?? ""}`, fields };
     }
@@ -57,7 +58,7 @@ export function logOf(told: ServiceEvent): LogRecord | undefined {
         case "attempted": {
           const { status, ms, error } = event.attempt;
           const { id, tries } = event.delivery;
-          const fields = { delivery: id, tries, status, ms };
+          const fields = { delivery: id, tries, status, ms, trace_id: traceIdOf(event.entry) };
           return error === undefined
             ? { level: "debug", message: "delivered", fields }
             : { level: "warn", message: `a delivery failed: ${error}`, fields };
@@ -66,7 +67,7 @@ export function logOf(told: ServiceEvent): LogRecord | undefined {
           return {
             level: "error",
             message: `a delivery was given up: ${event.why}`,
-            fields: { delivery: event.delivery.id },
+            fields: { delivery: event.delivery.id, trace_id: traceIdOf(event.entry) },
           };
         case "circuit":
           return {

@@ -70,6 +70,7 @@ function world(access: Partial<Access> = {}) {
       typeof also === "function" ? also(entry) : also,
     );
   const said: unknown[] = [];
+  const traces: (string | undefined)[] = [];
   const stream: OpenStream = {
     id: "str_1",
     seq: 7,
@@ -94,9 +95,18 @@ function world(access: Partial<Access> = {}) {
     sinks: { all: () => [], has: () => false },
     dispatcher,
     outbox: {
-      reply: (replyTo, message, also) => accept({ kind: "markdown", replyTo, body: message }, also),
-      push: (bot, _, message, also) => accept({ bot, kind: "markdown", body: message }, also),
-      stream: async () => stream,
+      reply: (replyTo, message, also, trace) => {
+        traces.push(trace);
+        return accept({ kind: "markdown", replyTo, traceparent: trace, body: message }, also);
+      },
+      push: (bot, _, message, also, trace) => {
+        traces.push(trace);
+        return accept({ bot, kind: "markdown", traceparent: trace, body: message }, also);
+      },
+      stream: async (_, __, trace) => {
+        traces.push(trace);
+        return stream;
+      },
       openStream: (id) => (id === stream.id ? stream : undefined),
       settled: async (of) => {
         await clock.settle();
@@ -141,7 +151,7 @@ function world(access: Partial<Access> = {}) {
     const json = /json/.test(response.headers.get("content-type") ?? "") ? (JSON.parse(text) as never) : undefined;
     return { status: response.status, headers: response.headers, text, json: json as unknown as Answer };
   };
-  return { app, ask, add, store, clock, posted, said, webhooks, failures, service };
+  return { app, ask, add, store, clock, posted, said, traces, webhooks, failures, service };
 }
 
 describe("who may ask", () => {
@@ -215,6 +225,20 @@ describe("a push", () => {
     const { status: got, json } = await ask("POST", "/v1/bots/bot/messages", body);
     expect(got).toBe(status);
     expect(json.detail).toMatch(detail);
+  });
+
+  it("is in the caller's trace, as are a reply and a stream; one that cannot be read counts as none", async () => {
+    const { ask, add, traces } = world();
+    await add();
+    const trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    const paths = ["/v1/bots/bot/messages", "/v1/messages/msg_1/reply", "/v1/messages/msg_1/streams"];
+    for (const traceparent of [trace, "no trace"])
+      for (const path of paths)
+        expect(
+          (await ask("POST", path, path === paths[0] ? push : { markdown: "hi" }, { traceparent })).status,
+        ).toBeLessThan(300);
+    expect(traces).toEqual([trace, trace, trace, undefined, undefined, undefined]);
+    expect((await ask("GET", "/v1/messages/msg_2")).json["traceparent"]).toBe(trace);
   });
 
   it("to a bot that is not there is a 404", async () => {

@@ -21,7 +21,14 @@ let folder: string;
 let gateway: Gateway;
 let program: ReturnType<typeof createServer>;
 /** What the program was given, proven to be genuine. */
-let given: { readonly content: string; readonly fromUser: string; readonly msgId: string }[];
+let given: {
+  readonly content: string;
+  readonly fromUser: string;
+  readonly msgId: string;
+  readonly raw: { readonly traceparent: string };
+}[];
+/** The trace of each, in its header and in its body. */
+let traces: (string | undefined)[][];
 let target: string;
 let env: NodeJS.ProcessEnv;
 
@@ -29,12 +36,14 @@ beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), "openws-listen-"));
   gateway = await startGateway({ latencyMs: 0, bots: [{ id: "bot", secret: "s3cret-of-bot" }] });
   given = [];
+  traces = [];
   program = createServer((request, response) => {
     void (async () => {
       const body = await text(request);
       const headers = request.headers as Record<string, string>;
       const delivery = (await verifyWebhook({ secret, body, headers })) as (typeof given)[number];
       given.push(delivery);
+      traces.push([headers["traceparent"], delivery.raw.traceparent]);
       if (delivery.content === "in one piece")
         response
           .writeHead(200, { "content-type": "application/json" })
@@ -93,6 +102,8 @@ test(
     await expect.poll(contents, { timeout: 10_000 }).toEqual(["in one piece", "bit by bit", "no answer"]);
     await expect.poll(listening.stdout, { timeout: 10_000 }).toMatch(/\[200\] text msg_\d+ from \S+ \(\d+ ms\)\n$/);
     expect(listening.stdout().trim().split("\n")).toHaveLength(3);
+    expect(new Set(traces.flat()).size).toBe(3);
+    for (const [inHeader, inBody] of traces) expect(inHeader).toBe(inBody);
     expect(await listening.end("SIGINT")).toBe(0);
     // It is a tap: nobody subscribed a second time.
     expect(gateway.log().filter(({ cmd }) => cmd === "aibot_subscribe")).toHaveLength(1);

@@ -8,6 +8,7 @@ import type { Media } from "../../src/files.ts";
 import type { SpoolDisk } from "../../src/service/spool.ts";
 import { nodeCipher } from "../../src/service/store.cipher.ts";
 import type { Change, Entry } from "../../src/service/store.ts";
+import { logOf } from "../../src/service/telemetry.ts";
 import { type FakeSocket, VirtualRuntime, callback, happening } from "../virtual.ts";
 import { type ManualClock, manualClock } from "./clock.ts";
 import { TestStore, messageOf } from "./stores.ts";
@@ -112,6 +113,32 @@ describe("a service", () => {
     expect(rig.socket().of("aibot_respond_msg")[0]?.body.stream?.content).toBe("inline");
     const [answer] = await rig.store.entries({ replyTo: entry.seq, limit: 5 });
     expect(answer).toMatchObject({ direction: "out", state: "acked" });
+  });
+
+  it("keeps one trace through a message, its answer, their deliveries and their lines of the log", async () => {
+    const rig = await begin(undefined, undefined, { webhooks: [{ ...webhook, includeSelf: true }] });
+    rig.socket().receive(callback("hello", { msgid: "m1" }));
+    await rig.clock.settle();
+    const { seq, traceparent } = (await messageOf(rig.store, "m1"))!;
+    const trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    const { outbox } = rig.service;
+    const answers = [
+      await outbox.reply(seq, { markdown: "in the trace of the message" }),
+      await outbox.reply(seq, { markdown: "in the caller's" }, [], trace),
+      await outbox.push("bot", { userid: "lily" }, { markdown: "in the caller's as well" }, [], trace),
+      await outbox.push("bot", { userid: "lily" }, { markdown: "in one of its own" }),
+    ];
+    await rig.clock.advance(10_000);
+    const of = (text: string) => rig.posted.find(({ body }) => body.includes(text))?.headers["traceparent"];
+    expect(of("in the trace of the message")).toBe(traceparent);
+    expect(of("in the caller's")).toBe(trace);
+    expect(of("in the caller's as well")).toBe(trace);
+    expect(of("in one of its own")).toMatch(/^00-[0-9a-f]{32}-[0-9a-f]{16}-01$/);
+    const stored = await Promise.all(answers.map(({ seq: nth }) => rig.store.entry(nth)));
+    expect(stored.map((entry) => entry?.traceparent)).toEqual([traceparent, trace, trace, of("in one of its own")]);
+    const lines = rig.events.flatMap((event) => logOf(event) ?? []).filter(({ fields }) => "trace_id" in fields);
+    const said = lines.filter(({ fields }) => fields["trace_id"] === trace.split("-")[1]);
+    expect(new Set(said.map(({ message }) => message))).toEqual(new Set(["sent", "delivered"]));
   });
 
   it("takes a callback that it stored before its restart for a duplicate", async () => {

@@ -1,11 +1,11 @@
 /** Bots: which there are, adding and removing them while the service runs, pushing, and uploading. */
 import { type OpenAPIHono, createRoute, z } from "@hono/zod-openapi";
 import type { MediaKind } from "@openws/protocol";
-import { type Parts, type ServedBot, botOf, newRoutes } from "./served.ts";
+import { type Parts, type ServedBot, botOf, newRoutes, traceOf } from "./served.ts";
 import { idempotent } from "./idempotency.ts";
 import { ProblemError } from "./problem.ts";
 import { json, jsonBody, problems } from "./responses.ts";
-import { BotView, Message, PushInput } from "./schemas.ts";
+import { BotView, Message, PushInput, idempotencyKey, traceparent } from "./schemas.ts";
 
 const params = z.object({ bot: z.string().min(1).max(128) });
 const tags = ["Bots"];
@@ -127,7 +127,7 @@ export function botRoutes(parts: Parts): OpenAPIHono {
         query: z.strictObject({
           wait: z.coerce.number().min(0).max(60).default(0).openapi({ description: "Seconds to wait for its end." }),
         }),
-        headers: z.object({ "idempotency-key": z.string().min(1).max(255).optional() }),
+        headers: z.object({ "idempotency-key": idempotencyKey, traceparent }),
         body: jsonBody(PushInput),
       },
       responses: {
@@ -139,7 +139,7 @@ export function botRoutes(parts: Parts): OpenAPIHono {
       const { id } = botOf(parts, c.req.valid("param").bot);
       const { to, message } = c.req.valid("json");
       const { wait } = c.req.valid("query");
-      return idempotent(parts, c, wait, (also) => service.outbox.push(id, to, message, also));
+      return idempotent(parts, c, wait, (also) => service.outbox.push(id, to, message, also, traceOf(c)));
     },
   );
 

@@ -1,11 +1,22 @@
 /** The ledger: every message in and out with its state and reason, answers to messages, and forgetting a person. */
 import { type OpenAPIHono, createRoute, z } from "@hono/zod-openapi";
 import type { Entry, EntryState } from "../store.ts";
-import { type Parts, newRoutes } from "./served.ts";
+import { type Parts, newRoutes, traceOf } from "./served.ts";
 import { idempotent, settledWithin } from "./idempotency.ts";
 import { ProblemError, notFound } from "./problem.ts";
 import { json, jsonBody, problems } from "./responses.ts";
-import { DeliveryView, Message, OutMessage, deliveryView, messageView, nextOf, page, seqOf } from "./schemas.ts";
+import {
+  DeliveryView,
+  Message,
+  OutMessage,
+  deliveryView,
+  idempotencyKey,
+  messageView,
+  nextOf,
+  page,
+  seqOf,
+  traceparent,
+} from "./schemas.ts";
 
 const params = z.object({ id: z.string().max(64) });
 const tags = ["Messages"];
@@ -121,7 +132,7 @@ export function messageRoutes(parts: Parts): OpenAPIHono {
       request: {
         params,
         query: z.strictObject({ wait }),
-        headers: z.object({ "idempotency-key": z.string().min(1).max(255).optional() }),
+        headers: z.object({ "idempotency-key": idempotencyKey, traceparent }),
         body: jsonBody(OutMessage),
       },
       responses: {
@@ -132,7 +143,9 @@ export function messageRoutes(parts: Parts): OpenAPIHono {
     async (c) => {
       const { seq } = await incomingOf(parts, c.req.valid("param").id);
       const message = c.req.valid("json");
-      return idempotent(parts, c, c.req.valid("query").wait, (also) => service.outbox.reply(seq, message, also));
+      return idempotent(parts, c, c.req.valid("query").wait, (also) =>
+        service.outbox.reply(seq, message, also, traceOf(c)),
+      );
     },
   );
 
@@ -142,7 +155,7 @@ export function messageRoutes(parts: Parts): OpenAPIHono {
       path: "/v1/messages/{id}/streams",
       tags: ["Streams"],
       summary: "Open a bubble under a message, to be filled as the text grows",
-      request: { params },
+      request: { params, headers: z.object({ traceparent }) },
       responses: {
         201: json("The stream.", z.object({ stream: z.string(), message: z.string() })),
         ...problems(401, 404, 422, 503),
@@ -150,7 +163,7 @@ export function messageRoutes(parts: Parts): OpenAPIHono {
     }),
     async (c) => {
       const { seq } = await incomingOf(parts, c.req.valid("param").id);
-      const stream = await service.outbox.stream(seq);
+      const stream = await service.outbox.stream(seq, [], traceOf(c));
       return c.json({ stream: stream.id, message: `msg_${stream.seq}` }, 201);
     },
   );

@@ -84,11 +84,21 @@ export const Message = z
       .openapi({ description: "What the errcode means and what to do about it." }),
     maybeDuplicate: z.boolean().optional(),
     tags: z.array(z.string()).optional(),
+    traceparent: z.string().optional().openapi({ description: "The W3C trace it belongs to." }),
     at: z.iso.datetime(),
     changedAt: z.iso.datetime(),
     body: z.unknown(),
   })
   .openapi("Message");
+
+/** Given twice with the same request, it is accepted once. */
+export const idempotencyKey = z.string().min(1).max(255).optional();
+
+/** One that cannot be read counts as not given, so nothing is asked of it here. */
+export const traceparent = z.string().optional().openapi({
+  description:
+    "W3C trace context of the caller, for what comes of this: the ledger, the log, webhooks and sinks. Without it, that of the message that is answered.",
+});
 
 /** A delivery of an entry to a webhook. */
 export const DeliveryView = z
@@ -187,6 +197,7 @@ export function messageView(entry: Entry): z.input<typeof Message> {
     explanation: errcode === undefined ? undefined : explanationOf(errcode),
     maybeDuplicate,
     tags: tags === undefined ? undefined : [...tags],
+    traceparent: entry.traceparent,
     at: iso(entry.at),
     changedAt: iso(entry.changedAt),
     body: entry.body,

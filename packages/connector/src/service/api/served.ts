@@ -3,6 +3,7 @@
  * Decides no route. Invariant: nothing of HTTP is asked of the service.
  */
 import { OpenAPIHono } from "@hono/zod-openapi";
+import type { Context } from "hono";
 import type { BotState } from "../../bot.ts";
 import type { MediaKind } from "@openws/protocol";
 import type { Uploaded } from "../../upload.ts";
@@ -14,6 +15,7 @@ import type { OutMessage } from "../inline.ts";
 import type { Change, Entry, Seq, Store, StoreTrouble } from "../store.ts";
 import type { Sinks } from "../sinks.ts";
 import type { Webhooks } from "../webhooks.ts";
+import { readTrace } from "../trace.ts";
 import { ProblemError, problem } from "./problem.ts";
 
 /** A bot as the service runs it. */
@@ -53,14 +55,16 @@ export interface Served {
   readonly sinks: Pick<Sinks, "all" | "has">;
   readonly dispatcher: Pick<Dispatcher, "redrive" | "test" | "health">;
   readonly outbox: {
-    reply(to: Seq, message: OutMessage, also?: Also): Promise<Entry>;
+    /** `trace`: a valid traceparent, of who asks. */
+    reply(to: Seq, message: OutMessage, also?: Also, trace?: string): Promise<Entry>;
     push(
       bot: string,
       to: { readonly userid: string } | { readonly chatid: string },
       message: OutMessage,
       also?: Also,
+      trace?: string,
     ): Promise<Entry>;
-    stream(to: Seq): Promise<OpenStream>;
+    stream(to: Seq, also?: Also, trace?: string): Promise<OpenStream>;
     openStream(id: string): OpenStream | undefined;
     settled(seq: Seq): Promise<Entry>;
   };
@@ -105,6 +109,11 @@ export function newRoutes(): OpenAPIHono {
       return problem(422, "Not acceptable as it is", `${where}: ${issue?.message ?? "is not valid"}`, { path: where });
     },
   });
+}
+
+/** The trace in which somebody asks, for what comes of it. */
+export function traceOf(c: Context): string | undefined {
+  return readTrace(c.req.header("traceparent"));
 }
 
 /** The bot of a path, or the problem that there is none. */
