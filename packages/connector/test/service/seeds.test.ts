@@ -1,12 +1,15 @@
 // What two of the systems that people come from can do, row by row: an HTTP message service (C) and a real-time listener
 // (D). Real sockets and the mock gateway below, the API above; the clock of deliveries is moved. What the example receivers
-// have to answer (C6, C7) is in tools/test/receivers.ts, the other two systems (A, B) in test/seeds.test.ts.
+// have to answer (C6, C7) is in tools/test/receivers.ts, queues (D4) in sinks.test.ts and the lane brokers, the other two
+// systems (A, B) in test/seeds.test.ts.
 import { createHmac } from "node:crypto";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
+import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { text as readText } from "node:stream/consumers";
 import { setImmediate as turn } from "node:timers/promises";
 import { type Gateway, startGateway } from "@openws/mock-gateway";
 import { parse } from "yaml";
@@ -26,10 +29,13 @@ import { WebhookVerificationError, verifyWebhook } from "../../src/service/signa
 import { nodeCipher } from "../../src/service/store.cipher.ts";
 import { MemoryStore } from "../../src/service/store.memory.ts";
 import { count, logOf } from "../../src/service/telemetry.ts";
+import { ask as askReplica, replica, settingsOf } from "../lease/replicas.ts";
 import { serveWhole } from "../process.ts";
 import { VirtualRuntime, quiet } from "../virtual.ts";
 import { type ManualClock, manualClock } from "./clock.ts";
 
+const slow = { timeout: 60_000 };
+const poll = { timeout: 20_000 };
 const url = "https://receiver.example/hook";
 const secret = "0123456789abcdef";
 
@@ -348,6 +354,46 @@ describe("C. an HTTP message service", () => {
     const { envelope } = await again.until(() => again.posted.find(({ envelope: each }) => each.content === "hello"));
     expect(envelope.msgId).toBe(entry!.msgid);
   });
+
+  test(
+    "C9 horizontal scaling: of two replicas one holds the line, and what it did not finish the other does",
+    slow,
+    async () => {
+      const gateway = await startGateway({ latencyMs: 0, bots: [{ id: "bot", secret: "s3cret-of-bot" }] });
+      onTestFinished(() => gateway.stop());
+      const folder = await mkdtemp(join(tmpdir(), "openws-seeds-"));
+      onTestFinished(() => rm(folder, { recursive: true, force: true }));
+      const posted: string[] = [];
+      let status = 500;
+      const receiver = createServer((request, response) => {
+        void readText(request).then((body) => {
+          const { content } = JSON.parse(body) as Envelope;
+          if (status === 200 && typeof content === "string") posted.push(content);
+          response.writeHead(status).end();
+        });
+      }).listen(0, "127.0.0.1");
+      onTestFinished(() => void receiver.close());
+      await once(receiver, "listening");
+      const env = {
+        ...settingsOf(gateway, `sqlite:${join(folder, "lease.db")}`, join(folder, "openws.db")),
+        OPENWS_WEBHOOK_URL: `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/hook`,
+        OPENWS_WEBHOOK_SECRET: secret,
+      };
+      await using first = await replica(env);
+      await gateway.waitForBot("bot", 20_000);
+      await using second = await replica(env);
+      await expect.poll(() => second.stderr(), poll).toMatch(/standing by/);
+      await gateway.say("bot", "one", { waitMs: 0 });
+      const stored = async (): Promise<string> => JSON.stringify((await askReplica(first, "/v1/messages")).json);
+      await expect.poll(stored, poll).toContain("one");
+      status = 200;
+      await first.end("SIGKILL");
+      await expect.poll(() => posted, poll).toEqual(["one"]);
+      await gateway.waitForBot("bot", 20_000);
+      await gateway.say("bot", "two", { waitMs: 0 });
+      await expect.poll(() => posted, poll).toEqual(["one", "two"]);
+    },
+  );
 
   test("C8 constant-time signature comparison: as much is looked at wherever the difference is", async () => {
     const { say, posted } = await world();
