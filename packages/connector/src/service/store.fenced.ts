@@ -12,6 +12,7 @@ export async function claim(store: Store, fence: number): Promise<Store> {
     entries: (filter) => store.entries(filter),
     delivery: (id) => store.delivery(id),
     deliveries: (filter) => store.deliveries(filter),
+    backlogs: () => store.backlogs(),
     chats: (filter) => store.chats(filter),
     document: (collection, key) => store.document(collection, key),
     documents: (collection, page) => store.documents(collection, page),

@@ -5,6 +5,7 @@
  * Invariant: it answers as store.sqlite.ts does; one contract test runs on both.
  */
 import {
+  type Backlog,
   type Change,
   type Collection,
   type Delivery,
@@ -100,6 +101,19 @@ export class MemoryStore implements Store {
         }
       }
       return found;
+    });
+  }
+
+  backlogs(): Promise<Backlog[]> {
+    return this.#answer(() => {
+      const found = new Map<string, Backlog>();
+      for (const ofEntry of this.#deliveries.values())
+        for (const { webhook, state, createdAt } of ofEntry.values()) {
+          if (state !== "pending") continue;
+          const { pending, since } = found.get(webhook) ?? { pending: 0, since: createdAt };
+          found.set(webhook, { webhook, pending: pending + 1, since: Math.min(since, createdAt) });
+        }
+      return [...found.values()].sort((a, b) => (a.webhook < b.webhook ? -1 : 1));
     });
   }
 

@@ -12,6 +12,7 @@ import { dirname, extname } from "node:path";
 import { Worker } from "node:worker_threads";
 import { makeFolder } from "./store.folder.ts";
 import {
+  type Backlog,
   type Change,
   type Collection,
   type Delivery,
@@ -268,6 +269,20 @@ class SqliteStore implements Store {
   async deliveries(filter: DeliveryFilter): Promise<Delivery[]> {
     const { sql, values } = deliveryQuery(filter);
     return (await this.#read(sql, values)).map(deliveryOfRow);
+  }
+
+  async backlogs(): Promise<Backlog[]> {
+    // The index of what is pending holds all of this but the instant, which is looked up once for each webhook.
+    const sql = `SELECT waiting.webhook, waiting.pending, delivery.created_at
+      FROM (SELECT webhook, count(*) AS pending, min(seq) AS first FROM delivery WHERE state = 'pending' GROUP BY webhook)
+        AS waiting
+      JOIN delivery ON delivery.seq = waiting.first AND delivery.webhook = waiting.webhook
+      ORDER BY waiting.webhook`;
+    return (await this.#read(sql, [])).map((row) => ({
+      webhook: String(row["webhook"]),
+      pending: Number(row["pending"]),
+      since: Number(row["created_at"]),
+    }));
   }
 
   async chats({

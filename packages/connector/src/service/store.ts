@@ -198,6 +198,14 @@ export interface KnownChat {
   readonly lastAt: EpochMs;
 }
 
+/** What waits for one webhook or sink. */
+export interface Backlog {
+  readonly webhook: string;
+  readonly pending: number;
+  /** Since when the first of them waits. */
+  readonly since: EpochMs;
+}
+
 /** How much there is. */
 export interface StoreStats {
   readonly entries: number;
@@ -219,6 +227,8 @@ export interface Store {
   entries(filter: EntryFilter): Promise<Entry[]>;
   delivery(id: string): Promise<Delivery | undefined>;
   deliveries(filter: DeliveryFilter): Promise<Delivery[]>;
+  /** What waits, by webhook or sink, also for those that nobody knows any more; in the order of their ids. */
+  backlogs(): Promise<Backlog[]>;
   /** The chats in which something was said last, that first; `before`: only those whose last entry has a smaller number. */
   chats(filter: {
     readonly bot?: string | undefined;

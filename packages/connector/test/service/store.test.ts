@@ -355,6 +355,25 @@ describe.each([
     });
   });
 
+  it("says what waits for whom, and since when", async () => {
+    await store.commit(
+      put(
+        entry(1),
+        delivery(1, { webhook: "a", createdAt: 5 }),
+        delivery(1, { webhook: "b", createdAt: 5 }),
+        entry(2),
+        delivery(2, { webhook: "a", createdAt: 7 }),
+        delivery(2, { webhook: "c", state: "dead" }),
+      ),
+    );
+    expect(await store.backlogs()).toEqual([
+      { webhook: "a", pending: 2, since: 5 },
+      { webhook: "b", pending: 1, since: 5 },
+    ]);
+    await store.commit([{ update: "delivery", delivery: delivery(1, { webhook: "a", state: "cancelled" }) }]);
+    expect(await store.backlogs()).toMatchObject([{ webhook: "a", pending: 1, since: 7 }, { webhook: "b" }]);
+  });
+
   it("refuses a commit under a lease that was outrun, whole", async () => {
     await store.commit(put(entry(1)), 2);
     expect(await troubleOf(store.commit(put(entry(2)), 1))).toBe("fenced");
