@@ -4,7 +4,8 @@
 //
 // The build context is the package as it would be published, with the production dependencies that the lock file put into
 // this checkout. So an image holds the very versions that were tested, no development dependencies, and building it asks
-// no package registry. It deliberately knows nothing of registries for images: pushing is somebody else's.
+// no package registry. A Containerfile with the line `# optional-peers=included` gets those as well: who deploys an image
+// cannot install what a library's user can. It deliberately knows nothing of registries for images: pushing is somebody else's.
 //
 // The image's name is the last line of standard output: localhost/BINARY:VERSION unless --tag says otherwise.
 import { execFileSync } from "node:child_process";
@@ -24,6 +25,7 @@ interface Manifest {
   readonly bin?: Readonly<Record<string, string>>;
   readonly dependencies?: Readonly<Record<string, string>>;
   readonly optionalDependencies?: Readonly<Record<string, string>>;
+  readonly peerDependenciesMeta?: Readonly<Record<string, { readonly optional?: boolean }>>;
 }
 
 /** How to build an image. */
@@ -45,7 +47,8 @@ function buildImage(name: string, { base, tag, engine = presentEngine() }: Image
   try {
     run(join(root, "node_modules/.bin/tsc"), ["-b", source], root);
     unpack(source, context);
-    install(source, context, context);
+    const wantsPeers = /^# optional-peers=included$/m.test(readFileSync(join(source, "Containerfile"), "utf8"));
+    install(source, context, context, wantsPeers ? optionalPeersOf(manifestOf(source)) : []);
     // podman leaves the health check out of what it builds by default.
     const format = basename(engine) === "podman" ? ["--format", "docker"] : [];
     const args = ["build", ...format, "-f", join(source, "Containerfile"), "-t", image];
@@ -71,13 +74,19 @@ function unpack(source: string, folder: string): void {
 
 /**
  * Copies the production dependencies of the package at `source`, and theirs, below `top`, where the package itself lies as
- * `folder`: at the top where the place is free, else where only the one that needs it looks. Peers are not followed: those
- * that are needed are dependencies of ours as well.
+ * `folder`: at the top where the place is free, else where only the one that needs it looks. `chosen` are those of its peers
+ * that come along; the peers of others are not followed: those that are needed are dependencies of ours as well.
  */
-function install(source: string, folder: string, top: string, placed = new Map<string, string>()): void {
+function install(
+  source: string,
+  folder: string,
+  top: string,
+  chosen: readonly string[] = [],
+  placed = new Map<string, string>(),
+): void {
   const { dependencies = {}, optionalDependencies = {} } = manifestOf(source);
   const added: (readonly [source: string, folder: string])[] = [];
-  for (const name of Object.keys({ ...dependencies, ...optionalDependencies })) {
+  for (const name of [...Object.keys({ ...dependencies, ...optionalDependencies }), ...chosen]) {
     const found = resolve(name, source);
     if (found === undefined) {
       if (Object.hasOwn(optionalDependencies, name)) continue; // one for another platform
@@ -92,7 +101,12 @@ function install(source: string, folder: string, top: string, placed = new Map<s
     added.push([found, target]);
   }
   // Only now, so that what they find from their places is final.
-  for (const [addedSource, addedFolder] of added) install(addedSource, addedFolder, top, placed);
+  for (const [addedSource, addedFolder] of added) install(addedSource, addedFolder, top, [], placed);
+}
+
+/** What a package uses where it is there, such as the clients of brokers. */
+function optionalPeersOf({ peerDependenciesMeta = {} }: Manifest): string[] {
+  return Object.keys(peerDependenciesMeta).filter((name) => peerDependenciesMeta[name]?.optional === true);
 }
 
 /** The version of a package that one in `folder` would load. */

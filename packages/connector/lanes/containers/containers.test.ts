@@ -223,6 +223,43 @@ test(
   },
 );
 
+test(
+  "a sink of every broker finds its client in it, and one whose broker is away is said to be, while it serves",
+  { timeout: slow },
+  async () => {
+    const { answer, ask, connector } = await boxes({
+      OPENWS_SINKS: [
+        "amqp://alice:p4ss-word@127.0.0.1:1/?exchange=boxed",
+        "kafka://127.0.0.1:1/boxed",
+        "nats://127.0.0.1:1/boxed",
+        "redis://127.0.0.1:1/0?stream=boxed",
+      ].join(),
+    });
+    expect(await answer("the brokers are away")).toBe('receiver: "the brokers are away"');
+    await expect
+      .poll(async () => (await ask("GET", "/v1/sinks")).json["sinks"], soon)
+      .toMatchObject(
+        ["rabbitmq", "kafka", "nats", "redis"].map((broker) => ({
+          id: `sink_${broker}_boxed`,
+          trouble: expect.stringMatching(/./) as string,
+        })),
+      );
+    const { output } = await connector.exec(["node", "--input-type=module", "-e", everyPeer], {
+      workingDir: "/app",
+    });
+    expect(output.trim()).toBe("all of 7");
+    const log = await podman("logs", connector.getId());
+    expect(log).not.toMatch(/not installed|alice|p4ss-word/);
+  },
+);
+
+/** Loads what a library's user installs where it is needed, as the program does. */
+const everyPeer = `
+  const { peerDependencies } = JSON.parse(await (await import("node:fs/promises")).readFile("package.json", "utf8"));
+  for (const name of Object.keys(peerDependencies)) await import(name);
+  console.log("all of " + Object.keys(peerDependencies).length);
+`;
+
 test("there are no development dependencies in it", { timeout: slow }, async () => {
   const list = await podman("run", "--rm", "--pull=never", "--entrypoint", "ls", images.connector, "/app/node_modules");
   expect(list.split("\n")).toContain("ws");
