@@ -15,6 +15,7 @@ const { text } = await new Metrics(
     bots: () => [],
     store: async () => ({ entries: 0, pendingDeliveries: 0, deadDeliveries: 0, unsentEntries: 0, bytes: 0 }),
     storeTrouble: () => undefined,
+    sinks: async () => [],
     webhooks: () => [],
     pacedChats: () => 0,
     inboxHeld: () => 0,

@@ -81,6 +81,7 @@ export async function serve(
         const state = made.service?.state().store;
         return state === "ok" ? undefined : state;
       },
+      sinks: async () => made.service?.sinkLags() ?? [],
       webhooks: () =>
         [...(made.service?.webhooks.all() ?? []), ...config.sinks].map(({ id }) => ({
           id,

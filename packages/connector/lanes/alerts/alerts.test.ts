@@ -31,6 +31,7 @@ test("the figures are as Prometheus wants them, with whatever can be in them", a
       bots: () => [{ id: "b", connection: "ready", subscribed: true, receiving: "yes", lastFrameAt: 1 }],
       store: async () => ({ entries: 1, pendingDeliveries: 1, deadDeliveries: 1, unsentEntries: 1, bytes: 1 }),
       storeTrouble: () => "full",
+      sinks: async () => [{ id: "sink_s", pending: 1, lagMs: 2 }],
       webhooks: () => [{ id: "w", circuit: "open", held: 1 }],
       pacedChats: () => 1,
       inboxHeld: () => 1,

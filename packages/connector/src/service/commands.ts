@@ -11,11 +11,13 @@ import type { CommandHandler } from "./sink.ts";
 
 const id = z.string().regex(/^[\x21-\x7e]{1,255}$/, "must be 1 to 255 printable ASCII characters without spaces");
 const message = z.looseObject({});
+/** A word of a path: what cannot be one, or would lead elsewhere, would be asked of nobody or of the wrong route. */
+const word = z.string().refine((text) => text.isWellFormed() && !/^\.{1,2}$/.test(text));
 
 /** A command. `push` and `reply` hold the bodies of POST /v1/bots/{bot}/messages and POST /v1/messages/{id}/reply. */
 const command = z.union([
-  z.strictObject({ id, push: message.extend({ bot: z.string().min(1).max(128) }) }),
-  z.strictObject({ id, reply: message.extend({ message: z.string().min(1).max(64) }) }),
+  z.strictObject({ id, push: message.extend({ bot: word.check(z.minLength(1), z.maxLength(128)) }) }),
+  z.strictObject({ id, reply: message.extend({ message: word.check(z.minLength(1), z.maxLength(64)) }) }),
 ]);
 
 /** What is asked of the API, beside its key. */

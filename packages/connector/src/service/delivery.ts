@@ -16,6 +16,7 @@ import type { Post, PostAnswer } from "./post.ts";
 import type { SinkOutcome } from "./sink.ts";
 import {
   type Attempt,
+  type Backlog,
   type Change,
   type Delivery,
   type Entry,
@@ -43,12 +44,14 @@ export interface Replies {
 export type DeliveryEvent =
   | { readonly type: "attempted"; readonly delivery: Delivery; readonly entry: Entry; readonly attempt: Attempt }
   | { readonly type: "dead"; readonly delivery: Delivery; readonly entry: Entry; readonly why: string }
+  /** Nobody will take what waits for a webhook or sink that is not there any more. Told at the start. */
+  | ({ readonly type: "unclaimed" } & Backlog)
   | { readonly type: "circuit"; readonly webhook: string; readonly state: "open" | "closed"; readonly why: string }
   | { readonly type: "store-refused"; readonly error: unknown };
 
 /** What a dispatcher works with. */
 export interface DispatcherParts {
-  readonly store: Pick<Store, "commit" | "deliveries" | "entries" | "entry">;
+  readonly store: Pick<Store, "backlogs" | "commit" | "deliveries" | "entries" | "entry">;
   readonly clock: Clock;
   readonly post: Post;
   readonly webhooks: {
@@ -113,6 +116,9 @@ export class Dispatcher {
   readonly #tallies = new Map<Seq, Tally>();
   /** By webhook and lane: the last of what the store refused, or what waits behind it, until it is stored. */
   readonly #unsaved = new Map<string, Promise<unknown>>();
+  /** Something waits for a webhook or sink that was not there at the start. */
+  #isUnclaimed = false;
+  #callingOff: Promise<unknown> = Promise.resolve();
   #stopped = false;
   #idle: (() => void)[] = [];
 
@@ -125,6 +131,11 @@ export class Dispatcher {
   async start(): Promise<void> {
     const { webhooks, sinks } = this.#parts;
     const all = [...webhooks.all(), ...(sinks?.all() ?? [])];
+    for (const { gone, ...backlog } of await this.backlogs()) {
+      if (!gone) continue;
+      this.#isUnclaimed = true;
+      this.#parts.tell({ type: "unclaimed", ...backlog });
+    }
     await Promise.all(all.map(({ id }) => this.#endpoint(id).load()));
   }
 
@@ -144,6 +155,42 @@ export class Dispatcher {
     await this.#parts.store.commit([{ update: "delivery", delivery: again }]);
     if (!this.#stopped) this.#endpoint(delivery.webhook).redrive({ delivery: again, entry });
     return again;
+  }
+
+  /** What waits for each webhook and sink. `gone`: it is not there any more, and nobody takes what waits. */
+  async backlogs(): Promise<(Backlog & { readonly gone: boolean })[]> {
+    const { store, webhooks, sinks } = this.#parts;
+    const isThere = (id: string): boolean => webhooks.get(id) !== undefined || sinks?.has(id) === true;
+    return (await store.backlogs()).map((each) => ({ ...each, gone: !isThere(each.webhook) }));
+  }
+
+  /** Calls off all that waits for a webhook or sink that is not there any more. Resolves with how much that was. */
+  callOff(id: string): Promise<number> {
+    const why = `${id} is not there any more, and what waited for it was called off`;
+    const work = this.#callingOff.then(async () => {
+      for (let count = 0; ;) {
+        const { store } = this.#parts;
+        const waiting = await store.deliveries({ webhook: id, states: ["pending"], limit: 500 });
+        if (waiting.length === 0) return count;
+        const changes: Change[] = [];
+        for (const delivery of waiting) {
+          const entry = await store.entry(delivery.seq);
+          const ending = entry && (await this.#ending({ delivery, entry }, "cancelled", why));
+          const lost: Change = { update: "delivery", delivery: { ...delivery, state: "cancelled" } };
+          changes.push(...(ending?.changes ?? [lost]));
+        }
+        try {
+          await store.commit(changes);
+        } catch (error) {
+          // They wait as before, and are counted anew.
+          for (const { seq } of waiting) this.#tallies.delete(seq);
+          throw error;
+        }
+        count += waiting.length;
+      }
+    });
+    this.#callingOff = work.catch(() => undefined);
+    return work;
   }
 
   /** One try of an entry that need not be stored, whatever the webhook wants, outside of every order. */
@@ -436,13 +483,13 @@ export class Dispatcher {
   }
 
   /** The changes that end a delivery, and its entry where this was the last one it waited for. */
-  async #ending({ delivery, entry }: Job, state: "delivered" | "dead", why?: string): Promise<Ending> {
+  async #ending({ delivery, entry }: Job, state: "delivered" | "dead" | "cancelled", why?: string): Promise<Ending> {
     const now = this.#parts.clock.now();
     const ended: Delivery = { ...delivery, state, changedAt: now };
     const changes: Change[] = [{ update: "delivery", delivery: ended }];
     const tally = await this.#tally(delivery);
     tally.left--;
-    tally.dead ||= state === "dead";
+    tally.dead ||= state !== "delivered";
     if (tally.left <= 0) {
       this.#tallies.delete(entry.seq);
       // What goes out or happens to a bot has a state of its own.
@@ -463,7 +510,8 @@ export class Dispatcher {
     const known = this.#tallies.get(seq);
     if (known !== undefined) return known;
     const { webhooks, sinks } = this.#parts;
-    if (webhooks.all().length + (sinks?.all().length ?? 0) < 2) return { left: 1, dead: false };
+    const alone = webhooks.all().length + (sinks?.all().length ?? 0) < 2;
+    if (alone && !this.#isUnclaimed) return { left: 1, dead: false };
     const all = await this.#store(delivery, () => this.#parts.store.deliveries({ seq, limit: 1_000 }));
     const others = all.filter((other) => other.id !== id);
     // Somebody may have looked meanwhile, and counted down already.
@@ -471,7 +519,7 @@ export class Dispatcher {
     if (meanwhile !== undefined) return meanwhile;
     const tally = {
       left: 1 + others.filter(({ state }) => state === "pending").length,
-      dead: others.some(({ state }) => state === "dead"),
+      dead: others.some(({ state }) => state === "dead" || state === "cancelled"),
     };
     if (tally.left > 1) this.#tallies.set(seq, tally);
     return tally;

@@ -136,7 +136,7 @@ export function subjectOf({ bot, chat, kind, direction }: Pick<Entry, "bot" | "c
 
 function word(text: string): string {
   const percent = (character: string): string => `%${character.charCodeAt(0).toString(16).toUpperCase()}`;
-  return encodeURIComponent(text).replaceAll(/[.!~*'()]/g, percent);
+  return encodeURIComponent(text.toWellFormed()).replaceAll(/[.!~*'()]/g, percent);
 }
 
 function contentOf(entry: Entry, text: string, files: readonly FileLink[]): Envelope["content"] {

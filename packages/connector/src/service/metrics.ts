@@ -35,6 +35,8 @@ export interface Readings {
   }>;
   /** Why the store refuses to write; undefined while it takes what comes. */
   storeTrouble(): string | undefined;
+  /** What waits for each sink, and for sinks that are not configured any more. */
+  sinks(): Promise<readonly { readonly id: string; readonly pending: number; readonly lagMs: number }[]>;
   webhooks(): readonly {
     readonly id: string;
     readonly circuit: "closed" | "open" | "half-open";
@@ -81,11 +83,26 @@ const storeGauges = [
   ["dead_letters", "Deliveries that were given up and not redriven.", "deadDeliveries"],
 ] as const;
 
+/** What the store says of each sink: name, help, and what is shown. */
+const sinkGauges = [
+  [
+    "sink_pending",
+    "What waits for a sink, or for one that is not configured any more.",
+    ({ pending }: { readonly pending: number }) => pending,
+  ],
+  [
+    "sink_lag_seconds",
+    "How long the first of what waits for a sink has waited; 0 while nothing does.",
+    ({ lagMs }: { readonly lagMs: number }) => lagMs / 1000,
+  ],
+] as const;
+
 /** The figures. */
 export class Metrics {
   readonly #readings: Readings;
   /** What the store said last; it counts a million lines in a tenth of a second. */
   #stored: Promise<Awaited<ReturnType<Readings["store"]>> | undefined> | undefined;
+  #waiting: Promise<Awaited<ReturnType<Readings["sinks"]>> | undefined> | undefined;
   /** Since when each bot has been deaf that should not be. */
   readonly #deafSince = new Map<string, number>();
   /** By bot: the frames that were counted since somebody looked, and the times of all acks. */
@@ -233,6 +250,10 @@ export class Metrics {
         if (stored === undefined) each.remove();
         else each.set(stored[member]);
       });
+    for (const [name, help, read] of sinkGauges)
+      gauge(name, help, ["sink"], async (each) => {
+        for (const sink of (await this.#waiting) ?? []) each.set({ sink: sink.id }, read(sink));
+      });
     gauge("store_refusing", "1 for the reason for which the store refuses to write now.", ["trouble"], (each) => {
       for (const trouble of storeTroubles) each.set({ trouble }, trouble === readings.storeTrouble() ? 1 : 0);
     });
@@ -263,6 +284,7 @@ export class Metrics {
     }
     for (const bot of this.#deafSince.keys()) this.#countDeaf(bot);
     this.#stored = readings.store().catch(() => undefined);
+    this.#waiting = readings.sinks().catch(() => undefined);
     return { type: this.#registry.contentType, text: await this.#registry.metrics() };
   }
 

@@ -249,6 +249,14 @@ export class Service {
     return this.#bots.all();
   }
 
+  /** What waits for each sink, also for those that are not configured any more. */
+  async sinkLags(): Promise<{ id: string; pending: number; lagMs: number }[]> {
+    const lags = new Map(this.sinks.all().map(({ id }) => [id, { id, pending: 0, lagMs: 0 }]));
+    for (const { webhook: id, pending, since } of await this.dispatcher.backlogs())
+      if (id.startsWith("sink_")) lags.set(id, { id, pending, lagMs: Math.max(0, this.clock.now() - since) });
+    return [...lags.values()];
+  }
+
   /** Chats of a bot to which nothing may go now; none where there is no such bot. */
   pacedChats(id: string): number {
     return this.#bots.get(id)?.pacedChats ?? 0;

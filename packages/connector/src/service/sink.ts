@@ -84,6 +84,15 @@ export interface SinkConfig {
 /** The brokers there are adapters for. */
 export type Broker = "rabbitmq" | "kafka" | "nats" | "redis";
 
+/** What an error says for people; its parts where it has no words of its own, as where a name has two addresses. */
+export function wordsOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  if (error.message !== "") return error.message;
+  const parts = error instanceof AggregateError ? error.errors.map(wordsOf) : [];
+  const { code } = error as NodeJS.ErrnoException;
+  return parts.length > 0 ? [...new Set(parts)].join("; ") : (code ?? error.name);
+}
+
 const schemes: Readonly<Record<string, { readonly broker: Broker; readonly tls: boolean; readonly port: number }>> = {
   amqp: { broker: "rabbitmq", tls: false, port: 5672 },
   amqps: { broker: "rabbitmq", tls: true, port: 5671 },
@@ -102,6 +111,20 @@ const own: Readonly<Record<Broker, Readonly<Record<string, RegExp>>>> = {
   kafka: { sasl: /^(?:plain|scram-sha-256|scram-sha-512)$/, create: /^[01]$/, commands: /^[\w.-]{1,240}$/ },
   nats: { stream: /^[\w-]{1,200}$/ },
   redis: { stream: /^\S{1,200}$/, maxlen: /^[1-9]\d{0,9}$/ },
+};
+
+/** What a path may be: a virtual host, a topic, the words of a subject, the number of a database. */
+const paths: Readonly<Record<Broker, RegExp>> = {
+  rabbitmq: /^/,
+  kafka: /^[\w.-]{0,240}$/,
+  nats: /^(?:[\w-]+(?:\.[\w-]+)*)?$/,
+  redis: /^\d{0,5}$/,
+};
+const pathWords: Readonly<Record<Broker, { readonly en: string; readonly zh: string }>> = {
+  rabbitmq: { en: "a virtual host", zh: "虚拟主机" },
+  kafka: { en: "a topic: letters, digits, . _ -", zh: "主题名：字母、数字、. _ -" },
+  nats: { en: "a subject: words with dots between them", zh: "主题：以点分隔的单词" },
+  redis: { en: "the number of a database", zh: "数据库编号" },
 };
 
 /** The first word of every subject, and what the exchange, the topic and the stream are called where nothing is said. */
@@ -128,18 +151,24 @@ export function readSinks(text: string, as: string): SinkConfig[] {
 
 function readSink(url: string, as: string): SinkConfig {
   const [, scheme = "", login, hostList = "", rawPath = "", query = ""] =
-    /^([a-z]+):\/\/(?:([^@/?#]*)@)?([^@/?#]+)(?:\/([^?#]*))?(?:\?([^#]*))?$/i.exec(url) ?? [];
+    // A second @ is one of a password that was not encoded: what is behind it must not be taken for a name, and shown.
+    /^([a-z]+):\/\/(?:([^@/?#]*)@)?([^@/?#]+)(?:\/([^?#@]*))?(?:\?([^#@]*))?$/i.exec(url) ?? [];
   const known = schemes[scheme.toLowerCase()];
   const hosts = known === undefined ? undefined : hostsOf(hostList, known.port);
   if (known === undefined || hosts === undefined)
     throw new MistakeError({
-      en: `${as} must be amqp(s)://host/vhost?exchange=, kafka(s)://host:port,host:port/topic, nats://host/subject or redis(s)://host/0?stream=; a password's special characters are percent-encoded`,
-      zh: `${as} 必须形如 amqp(s)://host/vhost?exchange=、kafka(s)://host:port,host:port/topic、nats://host/subject 或 redis(s)://host/0?stream=；密码中的特殊字符需百分号编码`,
+      en: `${as} must be amqp(s)://host/vhost?exchange=, kafka(s)://host:port,host:port/topic, nats(s)://host/subject or redis(s)://host/0?stream=; special characters, such as @ in a password, are percent-encoded`,
+      zh: `${as} 必须形如 amqp(s)://host/vhost?exchange=、kafka(s)://host:port,host:port/topic、nats(s)://host/subject 或 redis(s)://host/0?stream=；特殊字符（如密码中的 @）需百分号编码`,
     });
   const { broker, tls } = known;
   const options = optionsOf(query, broker, as);
-  const [user, ...rest] = login === undefined ? [] : login.split(":");
   const path = decoded(rawPath, as);
+  if (!paths[broker].test(path))
+    throw new MistakeError({
+      en: `${as}: what follows the host must be ${pathWords[broker].en}`,
+      zh: `${as}：主机之后须为${pathWords[broker].zh}`,
+    });
+  const [user, ...rest] = login === undefined ? [] : login.split(":");
   const target =
     (broker === "rabbitmq" ? options["exchange"] : broker === "redis" ? options["stream"] : path) || defaultTarget;
   const list = (name: string): string[] | undefined => options[name]?.split(/[ ,+]/).filter((each) => each !== "");
@@ -175,9 +204,9 @@ function hostsOf(list: string, defaultPort: number): { host: string; port: numbe
 }
 
 function optionsOf(query: string, broker: Broker, as: string): Record<string, string> {
-  const options = Object.fromEntries(new URLSearchParams(query));
-  for (const [name, value] of Object.entries(options)) {
-    const shape = own[broker][name];
+  const options: Record<string, string> = {};
+  for (const [name, value] of new URLSearchParams(query)) {
+    const shape = Object.hasOwn(own[broker], name) ? own[broker][name] : undefined;
     if (shape === undefined && !common.includes(name))
       throw new MistakeError({
         en: `${as}: ${broker} has no option ${JSON.stringify(name.slice(0, 32))}; there are ${[...common, ...Object.keys(own[broker])].join(", ")}`,
@@ -191,6 +220,9 @@ function optionsOf(query: string, broker: Broker, as: string): Record<string, st
           ? /^[A-Za-z0-9-]{1,32}$/.test(value)
           : value.length > 0 && value.length <= 1_000);
     if (!fits) throw new MistakeError({ en: `${as}: ${name} cannot be that`, zh: `${as}：${name} 的值无效` });
+    if (options[name] !== undefined)
+      throw new MistakeError({ en: `${as}: ${name} is given twice`, zh: `${as}：${name} 出现了两次` });
+    options[name] = value;
   }
   return options;
 }

@@ -8,8 +8,16 @@
  */
 import type { Clock } from "./clock.ts";
 import { type CloudEvent, msgTypeOf } from "./envelope.ts";
-import type { CommandHandler, OpenSink, Sink, SinkConfig, SinkMessage, SinkOutcome } from "./sink.ts";
-import type { Delivery, Entry } from "./store.ts";
+import {
+  type CommandHandler,
+  type OpenSink,
+  type Sink,
+  type SinkConfig,
+  type SinkMessage,
+  type SinkOutcome,
+  wordsOf,
+} from "./sink.ts";
+import { type Delivery, type Entry, StoreError } from "./store.ts";
 import { newDelivery } from "./webhooks.ts";
 
 /** What sinks work with. */
@@ -47,6 +55,11 @@ export class Sinks {
     return this.#outlets.has(id);
   }
 
+  /** Why a broker takes nothing, and why no commands come from it; as far as that is known. */
+  troubleOf(id: string): { readonly trouble?: string; readonly commandsTrouble?: string } {
+    return this.#outlets.get(id)?.trouble ?? {};
+  }
+
   /** The deliveries that a new entry gives rise to, to be committed with it. */
   deliveriesFor(entry: Entry): Delivery[] {
     const now = this.#parts.clock.now();
@@ -57,21 +70,15 @@ export class Sinks {
   async publish(id: string, entry: Entry): Promise<SinkOutcome> {
     const outlet = this.#outlets.get(id);
     if (outlet === undefined) return { type: "away", reason: "this sink is not configured any more" };
-    let event: CloudEvent;
+    let message: SinkMessage;
     try {
-      event = await this.#parts.event(entry);
+      message = messageOf(await this.#parts.event(entry), entry);
     } catch (error) {
-      return { type: "away", reason: `the message could not be read: ${(error as Error).message}` };
+      // A store may be back in a moment. What is wrong with the message itself stays, and must not wait for ever.
+      const type = error instanceof StoreError ? "away" : "refused";
+      return { type, reason: `the message could not be read: ${wordsOf(error)}` };
     }
-    return outlet.put({
-      id: `${event.source}/${event.id}`,
-      type: event.type,
-      subject: event.subject,
-      key: keyOf(entry),
-      at: entry.at,
-      traceparent: entry.traceparent,
-      body: JSON.stringify(event),
-    });
+    return outlet.put(message);
   }
 
   /** Takes commands from the sinks whose URLs name where they come from. */
@@ -93,7 +100,20 @@ export class Sinks {
 
 /** What decides the partition: the entries of a chat have one key. */
 export function keyOf({ bot, chat }: Pick<Entry, "bot" | "chat">): string {
-  return chat === undefined ? encodeURIComponent(bot) : `${encodeURIComponent(bot)}/${encodeURIComponent(chat.id)}`;
+  const words = chat === undefined ? [bot] : [bot, chat.id];
+  return words.map((word) => encodeURIComponent(word.toWellFormed())).join("/");
+}
+
+function messageOf(event: CloudEvent, entry: Entry): SinkMessage {
+  return {
+    id: `${event.source}/${event.id}`,
+    type: event.type,
+    subject: event.subject,
+    key: keyOf(entry),
+    at: entry.at,
+    traceparent: entry.traceparent,
+    body: JSON.stringify(event),
+  };
 }
 
 function wants({ self, kinds, bots }: SinkConfig, entry: Entry): boolean {
@@ -112,13 +132,24 @@ function wants({ self, kinds, bots }: SinkConfig, entry: Entry): boolean {
 class Outlet {
   readonly #config: SinkConfig;
   readonly #parts: SinksParts;
+  readonly #over = Promise.withResolvers<undefined>();
   #sink: Sink | undefined;
   #waiting: { readonly message: SinkMessage; readonly tell: (outcome: SinkOutcome) => void }[] = [];
   #busy = false;
+  #closed = false;
+  #trouble: string | undefined;
+  #commandsTrouble: string | undefined;
 
   constructor(config: SinkConfig, parts: SinksParts) {
     this.#config = config;
     this.#parts = parts;
+  }
+
+  get trouble(): { readonly trouble?: string; readonly commandsTrouble?: string } {
+    return {
+      ...(this.#trouble === undefined ? {} : { trouble: this.#trouble }),
+      ...(this.#commandsTrouble === undefined ? {} : { commandsTrouble: this.#commandsTrouble }),
+    };
   }
 
   put(message: SinkMessage): Promise<SinkOutcome> {
@@ -131,21 +162,26 @@ class Outlet {
   listen(handle: CommandHandler): void {
     const { id, commands } = this.#config;
     if (commands === undefined) return;
-    this.#sink ??= this.#parts.open(this.#config);
-    let said = "";
-    this.#sink.listen?.(
-      (command) => {
-        said = "";
+    const troubled = (words: string): void => {
+      const why = this.#cleaned(words);
+      if (why !== this.#commandsTrouble) this.#parts.troubled?.(id, why);
+      this.#commandsTrouble = why;
+    };
+    try {
+      this.#sink ??= this.#parts.open(this.#config);
+      this.#sink.listen?.((command) => {
+        this.#commandsTrouble = undefined;
         return handle(command);
-      },
-      (why) => {
-        if (why !== said) this.#parts.troubled?.(id, this.#cleaned(why));
-        said = why;
-      },
-    );
+      }, troubled);
+    } catch (error) {
+      troubled(wordsOf(error));
+    }
   }
 
+  /** Everything has its outcome at once, and nothing is sent from then on: whoever comes next has it in the store. */
   async close(): Promise<void> {
+    this.#closed = true;
+    this.#over.resolve(undefined);
     await this.#sink?.close();
   }
 
@@ -157,25 +193,31 @@ class Outlet {
     while (this.#waiting.length > 0) {
       const batch = this.#waiting.splice(0, maxBatch);
       const outcomes = await this.#publish(batch.map(({ message }) => message));
-      for (const [at, { tell }] of batch.entries())
-        tell(this.#clean(outcomes[at] ?? { type: "away", reason: "the broker said nothing of it" }));
+      for (const [at, { tell }] of batch.entries()) {
+        const outcome = this.#clean(outcomes[at] ?? { type: "away", reason: "the broker said nothing of it" });
+        this.#trouble = outcome.type === "away" ? outcome.reason : undefined;
+        tell(outcome);
+      }
     }
     this.#busy = false;
   }
 
   async #publish(batch: readonly SinkMessage[]): Promise<readonly SinkOutcome[]> {
     const { clock, open, answerMs = 15_000 } = this.#parts;
+    const all = (reason: string): SinkOutcome[] => batch.map(() => ({ type: "away", reason }));
+    const ended = "the service ended before the broker confirmed";
+    if (this.#closed) return all(ended);
     let cancel = (): void => undefined;
     const late = new Promise<SinkOutcome[]>((resolve) => {
       const reason = `the broker did not confirm within ${answerMs / 1000} s`;
-      cancel = clock.wakeAt(clock.now() + answerMs, () => resolve(batch.map(() => ({ type: "away", reason }))));
+      cancel = clock.wakeAt(clock.now() + answerMs, () => resolve(all(reason)));
     });
+    const over = this.#over.promise.then(() => all(ended));
     try {
       this.#sink ??= open(this.#config);
-      return await Promise.race([this.#sink.publish(batch), late]);
+      return await Promise.race([this.#sink.publish(batch), late, over]);
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
-      return batch.map(() => ({ type: "away", reason }));
+      return all(wordsOf(error));
     } finally {
       cancel();
     }

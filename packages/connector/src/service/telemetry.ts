@@ -69,6 +69,18 @@ export function logOf(told: ServiceEvent): LogRecord | undefined {
             message: `a delivery was given up: ${event.why}`,
             fields: { delivery: event.delivery.id, trace_id: traceIdOf(event.entry) },
           };
+        case "unclaimed": {
+          const { webhook, pending, since } = event;
+          const from = new Date(since).toISOString();
+          const back = webhook.startsWith("sink_")
+            ? `put its URL back into OPENWS_SINKS, with ?name=${webhook.slice("sink_".length)} where it was renamed, or`
+            : "it was removed;";
+          return {
+            level: "warn",
+            message: `nobody takes what waits for ${webhook} (${pending}, the first since ${from}), which is not configured any more: ${back} call that off with DELETE /v1/sinks/${webhook}/deliveries`,
+            fields: { webhook, pending, since: from },
+          };
+        }
         case "circuit":
           return {
             level: event.state === "open" ? "warn" : "info",

@@ -92,7 +92,7 @@ function world(access: Partial<Access> = {}) {
     store,
     feed,
     webhooks,
-    sinks: { all: () => [], has: () => false },
+    sinks: { all: () => [], has: () => false, troubleOf: () => ({}) },
     dispatcher,
     outbox: {
       reply: (replyTo, message, also, trace) => {

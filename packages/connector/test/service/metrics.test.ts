@@ -17,6 +17,7 @@ function metricsOf(readings: Partial<Readings> = {}): Metrics {
     bots: () => [],
     store: async () => stored,
     storeTrouble: () => undefined,
+    sinks: async () => [],
     webhooks: () => [],
     pacedChats: () => 0,
     inboxHeld: () => 0,

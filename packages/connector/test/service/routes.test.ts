@@ -74,7 +74,7 @@ POST /v1/messages/{id}/streams, PATCH /v1/streams/{id}, POST /v1/streams/{id}/fi
 GET /v1/events, GET /v1/events/stream,
 GET /v1/webhooks, POST /v1/webhooks, GET /v1/webhooks/{id}, PATCH /v1/webhooks/{id}, DELETE /v1/webhooks/{id},
 POST /v1/webhooks/{id}/test, POST /v1/webhooks/{id}/retire-secret, GET /v1/webhooks/{id}/deliveries,
-POST /v1/webhooks/{id}/deliveries/{delivery}/redrive, GET /v1/sinks, GET /v1/sinks/{id}/deliveries, GET /v1/dead-letters, POST /v1/dead-letters/{id}/redrive,
+POST /v1/webhooks/{id}/deliveries/{delivery}/redrive, GET /v1/sinks, DELETE /v1/sinks/{id}/deliveries, GET /v1/sinks/{id}/deliveries, GET /v1/dead-letters, POST /v1/dead-letters/{id}/redrive,
 POST /v1/webhook/Config, GET /v1/webhook/List, GET /v1/webhook/Test, PUT /v1/webhook/Update`;
 
 it("the description names the routes that are promised, refers to nothing that it lacks, and is what openapi prints", async () => {

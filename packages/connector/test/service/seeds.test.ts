@@ -77,6 +77,7 @@ async function world(options: Partial<ServiceOptions> = {}): Promise<World> {
       bots: () => (made.service?.bots() ?? []).map(({ id, state }) => ({ id, ...state })),
       store: () => made.service!.store.stats(),
       storeTrouble: () => undefined,
+      sinks: async () => [],
       webhooks: () => [],
       pacedChats: (bot) => made.service!.pacedChats(bot),
       inboxHeld: () => 0,

@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { startGateway } from "@openws/mock-gateway";
 import { describe, expect, it, onTestFinished } from "vitest";
 import type { MistakeError } from "../../src/mistake.ts";
@@ -25,7 +28,11 @@ const url = "amqp://alice:p%40ss-word@broker.example/?exchange=wecom";
 /** What a broker does with a message. */
 type Broker = (message: SinkMessage, nth: number) => SinkOutcome | Promise<SinkOutcome>;
 
-function world(broker: Broker, urls = url) {
+function world(
+  broker: Broker,
+  urls = url,
+  event = async (entry: Entry) => cloudEventOf(entry, `text ${entry.seq}`, []),
+) {
   const clock = manualClock();
   const store = new MemoryStore();
   const events: DeliveryEvent[] = [];
@@ -33,11 +40,11 @@ function world(broker: Broker, urls = url) {
   const taken: SinkMessage[] = [];
   let nth = 0;
   let closed = 0;
-  const make = () => {
+  const make = (configured = urls) => {
     const sinks = new Sinks({
-      configs: readSinks(urls, "OPENWS_SINKS"),
+      configs: readSinks(configured, "OPENWS_SINKS"),
       clock,
-      event: async (entry) => cloudEventOf(entry, `text ${entry.seq}`, []),
+      event,
       open: (): Sink => ({
         publish: async (batch) => {
           batches.push([...batch]);
@@ -108,10 +115,10 @@ function world(broker: Broker, urls = url) {
       return closed;
     },
     /** As after a `kill -9`: another process over the same store. */
-    restart: async () => {
+    restart: async (configured = urls) => {
       // What the dead process had in hand is never heard of again.
       void parts.dispatcher.drain();
-      parts = make();
+      parts = make(configured);
       await parts.dispatcher.start();
     },
     ids: () => taken.map(({ id }) => Number(id.split("_").at(-1))),
@@ -236,6 +243,103 @@ describe(row, () => {
     expect(await thrown.delivery(1)).toMatchObject({ state: "delivered" });
   });
 
+  it("what waits for a sink that was renamed is said at the start, goes when the name is back, and can be called off", async () => {
+    const { receive, clock, events, restart, store, delivery, taken } = world(({ key }) =>
+      key === "bot/b" || up ? confirmed : away,
+    );
+    let up = false;
+    await receive("a");
+    await clock.advance(1_000);
+    await receive("a");
+    await receive("b");
+    await clock.settle();
+    await restart("amqp://h/?exchange=wecom&name=renamed");
+    const unclaimed = { type: "unclaimed", webhook: "sink_rabbitmq_wecom", pending: 2 };
+    expect(events).toContainEqual(expect.objectContaining(unclaimed));
+    expect(await delivery(1)).toMatchObject({ state: "pending" });
+    await restart(`${url},kafka://h/t`);
+    up = true;
+    await clock.advance(60_000);
+    expect(taken.map(({ key }) => key)).toEqual(["bot/b", "bot/a", "bot/a"]);
+    expect((await store.entry(1))?.state).toBe("delivered");
+  });
+
+  it("what waits for a sink that is gone is called off with a reason, and a message that others still wait for goes on waiting", async () => {
+    const both = `${url},kafka://h/topic`;
+    let up = false;
+    const told = world(() => (up ? confirmed : away), both);
+    const { receive, clock, restart, store } = told;
+    await receive();
+    await clock.settle();
+    await expect(told.parts.dispatcher.backlogs()).resolves.toMatchObject([
+      { webhook: "sink_kafka_topic", pending: 1, gone: false },
+      { webhook: "sink_rabbitmq_wecom", pending: 1, gone: false },
+    ]);
+    await restart(url);
+    await expect(told.parts.dispatcher.backlogs()).resolves.toMatchObject([
+      { webhook: "sink_kafka_topic", pending: 1, gone: true },
+      { webhook: "sink_rabbitmq_wecom", pending: 1, gone: false },
+    ]);
+    const { dispatcher } = told.parts;
+    const called = await Promise.all([dispatcher.callOff("sink_kafka_topic"), dispatcher.callOff("sink_kafka_topic")]);
+    expect(called).toEqual([1, 0]);
+    const states = async () => (await store.deliveries({ seq: 1, limit: 10 })).map(({ state }) => state);
+    expect(await states()).toEqual(["cancelled", "pending"]);
+    expect((await store.entry(1))?.state).toBe("received");
+    up = true;
+    await clock.advance(60_000);
+    expect(await states()).toEqual(["cancelled", "delivered"]);
+    expect(await store.entry(1)).toMatchObject({ state: "dead" });
+  });
+
+  it("a chat whose name is no Unicode is published, and a message that cannot be read is dead in the end", async () => {
+    const { receive, clock, taken } = world(() => confirmed);
+    await receive("lone \ud800 surrogate", { kind: "\udc00" });
+    await clock.settle();
+    expect(taken).toMatchObject([{ key: "bot/lone%20%EF%BF%BD%20surrogate", subject: "openws.bot.single.%EF%BF%BD" }]);
+    const unreadable = world(
+      () => confirmed,
+      url,
+      () => Promise.reject(new Error("no body")),
+    );
+    await unreadable.receive();
+    await unreadable.clock.advance(12 * 3_600_000);
+    expect(await unreadable.delivery(1)).toMatchObject({ state: "dead" });
+    expect((await unreadable.delivery(1))?.attempts.at(-1)?.error).toBe("the message could not be read: no body");
+    expect(unreadable.parts.dispatcher.health("sink_rabbitmq_wecom").circuit).toBe("closed");
+  });
+
+  it("what has no outcome at the end gets one at once, and nothing is published after it", async () => {
+    const { receive, clock, parts, delivery, batches } = world(() => Promise.withResolvers<SinkOutcome>().promise);
+    await receive();
+    await clock.settle();
+    await parts.sinks.close();
+    await clock.settle();
+    const ended = "the service ended before the broker confirmed";
+    expect((await delivery(1))?.attempts).toMatchObject([{ error: ended }]);
+    expect(await parts.sinks.publish("sink_rabbitmq_wecom", { ...(await receive("b")) })).toEqual({
+      type: "away",
+      reason: ended,
+    });
+    expect(batches).toHaveLength(1);
+  });
+
+  it("why a broker takes nothing is known until it takes something, and an error without words says its code", async () => {
+    // As of a name that has two addresses, neither of which answers.
+    const refused = Object.assign(new Error("x"), { message: "", code: "ECONNREFUSED" });
+    const both = Object.assign(new AggregateError([refused, refused], "x"), { message: "" });
+    const { receive, clock, parts } = world((_, nth) => {
+      if (nth > 1) return confirmed;
+      throw both;
+    });
+    expect(parts.sinks.troubleOf("sink_rabbitmq_wecom")).toEqual({});
+    await receive();
+    await clock.settle();
+    expect(parts.sinks.troubleOf("sink_rabbitmq_wecom")).toEqual({ trouble: "ECONNREFUSED" });
+    await clock.advance(6_000);
+    expect(parts.sinks.troubleOf("sink_rabbitmq_wecom")).toEqual({});
+  });
+
   it("no word of a client repeats a user or a password", async () => {
     const reason = "cannot reach amqp://alice:p%40ss-word@broker.example as alice with p@ss-word";
     const { receive, clock, delivery, parts } = world(() => ({ type: "away", reason }));
@@ -337,6 +441,9 @@ describe("a command", () => {
     ["another word", '{"id":"c","shout":{}}', "a command is"],
     ["no id", '{"push":{"bot":"b"}}', "its id"],
     ["an id with a line break", '{"id":"a\\nb","push":{"bot":"b"}}', "its id must be 1 to 255 printable"],
+    ["a bot that is no Unicode", '{"id":"c","push":{"bot":"\\ud800"}}', "a command is"],
+    ["a bot that leads elsewhere", '{"id":"c","push":{"bot":".."}}', "a command is"],
+    ["a message that leads elsewhere", '{"id":"c","reply":{"message":"."}}', "a command is"],
   ])("that cannot be read (%s) is answered too", async (_, text, detail) => {
     const { handle, asked } = handler(202);
     expect(JSON.parse((await handle(text))!)).toMatchObject({
@@ -401,6 +508,14 @@ describe("OPENWS_SINKS", () => {
     ["amqp://u:s3cret%zz@h/", "a % itself is written %25"],
     ["redis://h:70000/0", "must be amqp"],
     ["redis://:s3cret@h/0?commands=c", 'redis has no option "commands"'],
+    ["amqp://u:12/s3cret@h/?exchange=x", "special characters, such as @"],
+    ["redis://u:12?s3cret@h/0", "special characters, such as @"],
+    ["kafka://u:12/s3cret@h", "special characters, such as @"],
+    ["kafka://h/s3cret%20topic", "must be a topic"],
+    ["nats://h/s3cret.*", "must be a subject"],
+    ["redis://h/s3cret", "must be the number of a database"],
+    ["amqp://h/?bots=a&bots=s3cret", "bots is given twice"],
+    ["amqp://h/?constructor=s3cret", 'has no option "constructor"'],
     ["amqp://a:s3cret@h/,amqp://b:s3cret@g/", "both be called sink_rabbitmq_openws"],
   ])("that cannot be (%s) is refused in two languages, without a secret", (text, sentence) => {
     const error = (() => {
@@ -418,36 +533,78 @@ describe("OPENWS_SINKS", () => {
 
 describe("a service whose broker is not there", () => {
   it(
-    "starts, keeps what comes, says how the sink does without its password, and ends in time",
+    "starts, keeps what comes, says how the sink does without its password, ends in time, and says later what still waits",
     { timeout: 60_000 },
     async () => {
       const gateway = await startGateway({ latencyMs: 0, bots: [{ id: "bot", secret: "s3cret-of-bot" }] });
       onTestFinished(() => gateway.stop());
-      await using running = await serveWhole([], {
-        WECOM_BOT_ID: "bot",
-        WECOM_BOT_SECRET: "s3cret-of-bot",
-        WECOM_BOT_WS_URL: gateway.url,
-        OPENWS_DATABASE: ":memory:",
-        OPENWS_API_KEY: "the-key-of-the-test",
-        OPENWS_SINKS: "redis://alice:p4ss-word@127.0.0.1:1/0?stream=wecom",
-      });
-      const ask = async (path: string): Promise<Record<string, unknown>> => {
-        const headers = { authorization: "Bearer the-key-of-the-test" };
-        return (await (await fetch(`${running.url}${path}`, { headers })).json()) as Record<string, unknown>;
+      const folder = mkdtempSync(join(tmpdir(), "openws-sinks-"));
+      onTestFinished(() => rmSync(folder, { recursive: true }));
+      const begin = async (sinks: string) => {
+        const running = await serveWhole([], {
+          WECOM_BOT_ID: "bot",
+          WECOM_BOT_SECRET: "s3cret-of-bot",
+          WECOM_BOT_WS_URL: gateway.url,
+          OPENWS_DATABASE: join(folder, "a.db"),
+          OPENWS_API_KEY: "the-key-of-the-test",
+          OPENWS_SINKS: sinks,
+        });
+        const ask = async (path: string, method = "GET"): Promise<Record<string, unknown> & { status?: number }> => {
+          const headers = { authorization: "Bearer the-key-of-the-test" };
+          const response = await fetch(`${running.url}${path}`, { method, headers });
+          return (await response.json()) as Record<string, unknown>;
+        };
+        const figures = async () => (await fetch(`${running.url}/metrics`)).text();
+        return { running, ask, figures };
       };
-      await gateway.waitForBot("bot");
-      await gateway.say("bot", "hello");
-      const path = "/v1/sinks/sink_redis_wecom/deliveries?state=pending";
-      const tried = async () => JSON.stringify((await ask(path))["deliveries"]);
-      await expect.poll(tried, { timeout: 20_000 }).toMatch(/"error":"[^"]+"/);
+      const path = "/v1/sinks/sink_redis_wecom/deliveries";
+      {
+        const { running, ask } = await begin("redis://alice:p4ss-word@localhost:1/0?stream=wecom");
+        await using _ = running;
+        await gateway.waitForBot("bot");
+        await gateway.say("bot", "hello");
+        const tried = async () => JSON.stringify((await ask(`${path}?state=pending`))["deliveries"]);
+        await expect.poll(tried, { timeout: 20_000 }).toMatch(/"error":"[^"]+"/);
+        expect(await ask("/v1/sinks")).toMatchObject({
+          sinks: [
+            {
+              id: "sink_redis_wecom",
+              broker: "redis",
+              address: "redis://localhost:1/wecom",
+              pending: 2,
+              waitingSince: expect.stringMatching(/Z$/) as string,
+              trouble: expect.stringContaining("ECONNREFUSED") as string,
+            },
+          ],
+          gone: [],
+        });
+        expect(await tried()).not.toMatch(/alice|p4ss-word/);
+        expect(await ask(path, "DELETE")).toMatchObject({ status: 409 });
+        const began = performance.now();
+        expect(await running.end()).toBe(0);
+        expect(performance.now() - began).toBeLessThan(6_000);
+        expect(running.stderr()).not.toMatch(/alice|p4ss-word/);
+      }
+      const { running, ask, figures } = await begin("redis://localhost:1/0?stream=wecom&name=renamed");
+      await using _ = running;
+      expect(running.stderr()).toMatch(/nobody takes what waits for sink_redis_wecom \(2, the first since [^)]+Z\)/);
       expect(await ask("/v1/sinks")).toMatchObject({
-        sinks: [{ id: "sink_redis_wecom", broker: "redis", address: "redis://127.0.0.1:1/wecom" }],
+        sinks: [{ id: "sink_renamed" }],
+        gone: [{ id: "sink_redis_wecom", pending: 2, waitingSince: expect.stringMatching(/Z$/) as string }],
       });
-      expect(await tried()).not.toMatch(/alice|p4ss-word/);
-      const began = performance.now();
+      expect(await figures()).toMatch(/^openws_sink_pending\{sink="sink_redis_wecom"\} 2$/m);
+      expect(await figures()).toMatch(/^openws_sink_lag_seconds\{sink="sink_redis_wecom"\} [1-9]/m);
+      expect(await ask(path)).toMatchObject({ deliveries: [{ state: "pending" }, { state: "pending" }] });
+      expect(await ask(path, "DELETE")).toEqual({ cancelled: 2 });
+      expect(await ask(path)).toMatchObject({ deliveries: [{ state: "cancelled" }, { state: "cancelled" }] });
+      expect(await ask("/v1/messages?direction=in")).toMatchObject({
+        messages: [
+          { state: "dead", reason: expect.stringContaining("sink_redis_wecom is not there any more") as string },
+        ],
+      });
+      expect(await ask(path, "DELETE")).toMatchObject({ status: 404 });
+      expect(await figures()).not.toContain("sink_redis_wecom");
       expect(await running.end()).toBe(0);
-      expect(performance.now() - began).toBeLessThan(6_000);
-      expect(running.stderr()).not.toMatch(/alice|p4ss-word/);
     },
   );
 });

@@ -52,8 +52,8 @@ export interface Served {
   readonly store: Store;
   readonly feed: Feed;
   readonly webhooks: Webhooks;
-  readonly sinks: Pick<Sinks, "all" | "has">;
-  readonly dispatcher: Pick<Dispatcher, "redrive" | "test" | "health">;
+  readonly sinks: Pick<Sinks, "all" | "has" | "troubleOf">;
+  readonly dispatcher: Pick<Dispatcher, "redrive" | "test" | "health" | "backlogs" | "callOff">;
   readonly outbox: {
     /** `trace`: a valid traceparent, of who asks. */
     reply(to: Seq, message: OutMessage, also?: Also, trace?: string): Promise<Entry>;

@@ -3,11 +3,19 @@
  *
  * Decides what confirms a batch (all replicas in sync have it), what an error means, and how commands are committed.
  * Invariants: a producer that failed is not used again, since nobody knows how far it came; a command's offset is committed
- * when its answer is, so that none is skipped.
+ * when its answer is, so that none is skipped; the end waits for nothing that the client may wait for without end.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import type * as Client from "@platformatic/kafka";
-import type { CommandHandler, OpenSink, Sink, SinkConfig, SinkMessage, SinkOutcome } from "../sink.ts";
+import {
+  type CommandHandler,
+  type OpenSink,
+  type Sink,
+  type SinkConfig,
+  type SinkMessage,
+  type SinkOutcome,
+  wordsOf,
+} from "../sink.ts";
 
 /** Makes sinks with a client that was loaded. */
 export function kafkaSinks(client: typeof Client): OpenSink {
@@ -34,8 +42,9 @@ class KafkaSink implements Sink {
   readonly #client: typeof Client;
   readonly #config: SinkConfig;
   readonly #base: Client.BaseOptions;
-  #producer: TextProducer | undefined;
-  #closed = false;
+  readonly #messages: Production;
+  /** Of their own: an answer that nobody takes must not take messages with it. */
+  readonly #answers: Production;
   #endListening: (() => Promise<void>) | undefined;
 
   constructor(client: typeof Client, config: SinkConfig) {
@@ -57,6 +66,8 @@ class KafkaSink implements Sink {
         ? {}
         : { sasl: { mechanism: mechanisms[options["sasl"] ?? "plain"]!, username: user, password: password ?? "" } }),
     };
+    this.#messages = new Production(client, this.#base);
+    this.#answers = new Production(client, this.#base);
   }
 
   async publish(batch: readonly SinkMessage[]): Promise<SinkOutcome[]> {
@@ -65,10 +76,10 @@ class KafkaSink implements Sink {
     const reason = reasonOf(error);
     if (!isRefusal(error)) return batch.map(() => ({ type: "away", reason }));
     if (batch.length === 1) return [{ type: "refused", reason }];
-    // One of them is meant, and nobody says which.
-    const outcomes: SinkOutcome[] = [];
-    for (const message of batch) outcomes.push(...(await this.publish([message])));
-    return outcomes;
+    // One of them is meant, and nobody says which: it is in one of the halves.
+    const middle = Math.ceil(batch.length / 2);
+    const first = await this.publish(batch.slice(0, middle));
+    return [...first, ...(await this.publish(batch.slice(middle)))];
   }
 
   listen(handle: CommandHandler, troubled: (why: string) => void): void {
@@ -83,13 +94,13 @@ class KafkaSink implements Sink {
   }
 
   async close(): Promise<void> {
-    this.#closed = true;
-    await this.#endListening?.();
-    await this.#forget();
+    // An answer that is on its way is waited for, but not long: its command comes again.
+    await within(1_000, "it did not end", this.#endListening?.()).catch(() => undefined);
+    await Promise.all([this.#messages.close(), this.#answers.close()]);
   }
 
   /** Resolves with what went wrong. */
-  async #send(batch: readonly SinkMessage[]): Promise<Error | undefined> {
+  #send(batch: readonly SinkMessage[]): Promise<Error | undefined> {
     const topic = this.#config.target;
     const messages = batch.map(({ id, type, subject, key, at, traceparent, body }) => ({
       topic,
@@ -104,37 +115,7 @@ class KafkaSink implements Sink {
         ...(traceparent === undefined ? {} : { traceparent }),
       },
     }));
-    return this.#produce(messages);
-  }
-
-  async #produce(messages: Client.MessageToProduce<string, string, string, string>[]): Promise<Error | undefined> {
-    try {
-      this.#producer ??= new this.#client.Producer({
-        ...this.#base,
-        idempotent: true,
-        acks: this.#client.ProduceAcks.ALL,
-        serializers: this.#client.stringSerializers,
-      });
-      await within(
-        produceMs,
-        "the broker did not confirm in time, or the topic is not there",
-        this.#producer.send({ messages }),
-      );
-      return undefined;
-    } catch (error) {
-      await this.#forget();
-      return error as Error;
-    }
-  }
-
-  async #forget(): Promise<void> {
-    const producer = this.#producer;
-    this.#producer = undefined;
-    try {
-      await within(1_000, "it did not close", producer?.close(true));
-    } catch {
-      // What it would say was said already.
-    }
+    return this.#messages.send(messages);
   }
 
   /** Takes commands until the end, from where the group of this sink left off. */
@@ -152,23 +133,24 @@ class KafkaSink implements Sink {
         deserializers: stringDeserializers,
         autocommit: false,
       });
+      let end = (): void => undefined;
       try {
-        const stream = await consumer.consume({ topics: [topic], mode: "committed", fallbackMode: "earliest" });
-        const end = (): void => void stream.close().catch(() => undefined);
+        const work = consumer.consume({ topics: [topic], mode: "committed", fallbackMode: "earliest" });
+        const stream = await unless(over, work);
+        end = () => void stream.close().catch(() => undefined);
         over.addEventListener("abort", end, { once: true });
         for await (const message of stream) {
           const answer = await this.#answerOf(message.value, handle, over);
           if (answer === undefined) break;
-          const answered = { topic: `${topic}.answers`, key: message.key, value: answer };
-          const failed = await this.#produce([answered]);
+          const failed = await this.#answers.send([{ topic: `${topic}.answers`, key: message.key, value: answer }]);
           if (failed !== undefined) throw failed;
           await message.commit();
         }
-        over.removeEventListener("abort", end);
       } catch (error) {
         // What was not committed comes again.
-        if (!over.aborted) troubled(reasonOf(error as Error));
+        if (!over.aborted) troubled(reasonOf(error));
       }
+      over.removeEventListener("abort", end);
       await within(1_000, "it did not close", consumer.close(true)).catch(() => undefined);
       if (!over.aborted) await sleep(1_000, undefined, { signal: over }).catch(() => undefined);
     }
@@ -176,12 +158,73 @@ class KafkaSink implements Sink {
 
   /** Asks until there is one; undefined at the end. */
   async #answerOf(command: string, handle: CommandHandler, over: AbortSignal): Promise<string | undefined> {
-    while (!over.aborted && !this.#closed) {
+    while (!over.aborted) {
       const answer = await handle(command);
       if (answer !== undefined) return answer;
       await sleep(1_000, undefined, { signal: over }).catch(() => undefined);
     }
     return undefined;
+  }
+}
+
+/** A producer, and another one when it failed. */
+class Production {
+  readonly #client: typeof Client;
+  readonly #base: Client.BaseOptions;
+  #producer: TextProducer | undefined;
+  #closed = false;
+
+  constructor(client: typeof Client, base: Client.BaseOptions) {
+    this.#client = client;
+    this.#base = base;
+  }
+
+  /** Resolves with what went wrong. */
+  async send(messages: Client.MessageToProduce<string, string, string, string>[]): Promise<Error | undefined> {
+    if (this.#closed) return new Error("the sink is closed");
+    this.#producer ??= new this.#client.Producer({
+      ...this.#base,
+      idempotent: true,
+      acks: this.#client.ProduceAcks.ALL,
+      serializers: this.#client.stringSerializers,
+    });
+    const producer = this.#producer;
+    try {
+      const late = "the broker did not confirm in time, or the topic is not there";
+      await within(produceMs, late, producer.send({ messages }));
+      return undefined;
+    } catch (error) {
+      await this.#forget(producer);
+      return error as Error;
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#forget(this.#producer);
+  }
+
+  async #forget(producer: TextProducer | undefined): Promise<void> {
+    if (this.#producer === producer) this.#producer = undefined;
+    try {
+      await within(1_000, "it did not close", producer?.close(true));
+    } catch {
+      // What it would say was said already.
+    }
+  }
+}
+
+/** Rejects when it is over; what was waited for goes on, and is heard of no more. */
+async function unless<Value>(over: AbortSignal, work: Promise<Value>): Promise<Value> {
+  const ended = Promise.withResolvers<never>();
+  const end = (): void => ended.reject(new Error("it is over"));
+  over.addEventListener("abort", end, { once: true });
+  if (over.aborted) end();
+  try {
+    return await Promise.race([work, ended.promise]);
+  } finally {
+    over.removeEventListener("abort", end);
+    work.catch(() => undefined);
   }
 }
 
@@ -206,21 +249,26 @@ const mechanisms: Readonly<Record<string, "PLAIN" | "SCRAM-SHA-256" | "SCRAM-SHA
   "scram-sha-512": "SCRAM-SHA-512",
 };
 
-function* all(error: unknown): Generator<Error & { apiId?: string }> {
-  if (!(error instanceof Error)) return;
+function* all(error: unknown): Generator {
+  if (error === undefined) return;
   yield error;
   if (error instanceof AggregateError) for (const part of error.errors) yield* all(part);
-  yield* all(error.cause);
+  if (error instanceof Error) yield* all(error.cause);
 }
 
-function isRefusal(error: Error): boolean {
-  return [...all(error)].some(({ apiId }) => apiId !== undefined && refusals.includes(apiId));
+function apiIdOf(error: unknown): string | undefined {
+  return error instanceof Error ? (error as { apiId?: string }).apiId : undefined;
+}
+
+function isRefusal(error: unknown): boolean {
+  return [...all(error)].some((each) => refusals.includes(apiIdOf(each) ?? ""));
 }
 
 /** The innermost errors say it; the outer ones that something went wrong. */
-function reasonOf(error: Error): string {
-  const messages = [...all(error)].map(({ apiId, message }) =>
-    apiId === undefined ? message : `${apiId}: ${message}`,
-  );
+function reasonOf(error: unknown): string {
+  const messages = [...all(error)].map((each) => {
+    const apiId = apiIdOf(each);
+    return apiId === undefined ? wordsOf(each) : `${apiId}: ${wordsOf(each)}`;
+  });
   return [...new Set(messages)].join("; ").replaceAll(/\.(?=;|$)/g, "");
 }

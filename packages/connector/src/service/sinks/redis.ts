@@ -6,7 +6,7 @@
  * (`appendfsync always`), not this file's.
  */
 import type { Redis, RedisOptions } from "ioredis";
-import type { OpenSink, Sink, SinkConfig, SinkMessage, SinkOutcome } from "../sink.ts";
+import { type OpenSink, type Sink, type SinkConfig, type SinkMessage, type SinkOutcome, wordsOf } from "../sink.ts";
 
 /** What is used of the client. */
 export type RedisClass = new (options: RedisOptions) => Redis;
@@ -44,7 +44,7 @@ class RedisSink implements Sink {
       retryStrategy: (times) => Math.min(times * 200, 2_000),
     });
     this.#redis.on("error", (error: Error) => {
-      this.#trouble = error.message;
+      this.#trouble = wordsOf(error);
     });
     this.#redis.on("ready", () => {
       this.#trouble = undefined;
@@ -55,7 +55,7 @@ class RedisSink implements Sink {
     try {
       if (this.#redis.status === "wait") await this.#redis.connect();
     } catch (error) {
-      const reason = this.#trouble ?? (error as Error).message;
+      const reason = this.#trouble ?? wordsOf(error);
       return batch.map(() => ({ type: "away", reason }));
     }
     return Promise.all(batch.map((message) => this.#add(message)));
@@ -74,7 +74,7 @@ class RedisSink implements Sink {
       await this.#redis.call("XADD", target, ...bounded, "*", ...Object.entries(fields).flat());
       return { type: "confirmed" };
     } catch (error) {
-      const { message } = error as Error;
+      const message = wordsOf(error);
       return { type: "away", reason: this.#trouble === undefined ? message : `${message} (${this.#trouble})` };
     }
   }
