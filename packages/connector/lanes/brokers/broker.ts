@@ -14,6 +14,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 /** A broker that can be started, killed and started again over the same folder and port. */
 export interface BrokerProcess extends AsyncDisposable {
   readonly port: number;
+  /** Where it wants TLS, or a login; for those that have such a port. */
+  readonly guardedPort: number;
+  /** What signs its certificate, which is itself: PEM. Empty where it has none. */
+  readonly certificate: string;
   start(): Promise<void>;
   /** As a power cut: SIGKILL. */
   kill(): Promise<void>;
@@ -23,13 +27,19 @@ export interface BrokerProcess extends AsyncDisposable {
 export async function rabbitmq(): Promise<BrokerProcess | undefined> {
   if (!installed("rabbitmq-server") || process.getuid?.() !== 0) return undefined;
   const port = await freePort();
+  const guardedPort = await freePort();
   const folder = mkdtempSync(join(tmpdir(), "openws-rabbitmq-"));
+  const certificate = makeCertificate(folder);
+  const files = ["cacertfile = cert.pem", "certfile = cert.pem", "keyfile = key.pem"];
+  const lines = files.map((file) => `ssl_options.${file.replace("= ", `= ${folder}/`)}`);
+  writeFileSync(join(folder, "rabbitmq.conf"), [`listeners.ssl.1 = 127.0.0.1:${guardedPort}`, ...lines, ""].join("\n"));
   const env = {
     ...process.env,
     RABBITMQ_NODENAME: `openws${port}@localhost`,
     RABBITMQ_NODE_IP_ADDRESS: "127.0.0.1",
     RABBITMQ_NODE_PORT: String(port),
     RABBITMQ_DIST_PORT: String(await freePort()),
+    RABBITMQ_CONFIG_FILE: join(folder, "rabbitmq.conf"),
     RABBITMQ_MNESIA_BASE: folder,
     RABBITMQ_LOG_BASE: folder,
     RABBITMQ_LOGS: "-",
@@ -49,6 +59,8 @@ export async function rabbitmq(): Promise<BrokerProcess | undefined> {
     env,
     pid: () => Number(readFileSync(join(folder, "pid"), "utf8")),
     ready: (output) => output.includes("Server startup complete"),
+    guardedPort,
+    certificate,
     after: () => void execFileSync("epmd", ["-port", env.ERL_EPMD_PORT, "-kill"], { stdio: "ignore" }),
   });
 }
@@ -58,9 +70,14 @@ export async function kafka(): Promise<BrokerProcess | undefined> {
   const libraries = process.env["OPENWS_KAFKA"];
   if (libraries === undefined || !installed("java")) return undefined;
   const port = await freePort();
+  const guardedPort = await freePort();
   const controller = await freePort();
   const folder = mkdtempSync(join(tmpdir(), "openws-kafka-"));
   const properties = join(folder, "server.properties");
+  const ports = { PLAINTEXT: port, SASL_PLAINTEXT: guardedPort, CONTROLLER: controller };
+  const listeners = Object.entries(ports)
+    .map(([name, at]) => `${name}://127.0.0.1:${at}`)
+    .join();
   writeFileSync(
     properties,
     Object.entries({
@@ -68,8 +85,11 @@ export async function kafka(): Promise<BrokerProcess | undefined> {
       "node.id": 1,
       "controller.quorum.bootstrap.servers": `127.0.0.1:${controller}`,
       "controller.listener.names": "CONTROLLER",
-      listeners: `PLAINTEXT://127.0.0.1:${port},CONTROLLER://127.0.0.1:${controller}`,
-      "advertised.listeners": `PLAINTEXT://127.0.0.1:${port},CONTROLLER://127.0.0.1:${controller}`,
+      listeners,
+      "advertised.listeners": listeners,
+      "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
+      "sasl.enabled.mechanisms": "PLAIN",
+      "listener.name.sasl_plaintext.plain.sasl.jaas.config": `org.apache.kafka.common.security.plain.PlainLoginModule required user_alice="p4ss@word";`,
       "log.dirs": join(folder, "logs"),
       "num.partitions": 3,
       "offsets.topic.num.partitions": 1,
@@ -89,17 +109,20 @@ export async function kafka(): Promise<BrokerProcess | undefined> {
   execFileSync("java", [...tool, "format", "--standalone", "-t", id.trim(), "-c", properties], { stdio: "ignore" });
   return supervised(folder, port, {
     command: ["java", ...java, "kafka.Kafka", properties],
+    guardedPort,
     ready: (output) => output.includes("Kafka Server started"),
   });
 }
 
-/** Undefined where NATS is not installed. */
-export async function nats(): Promise<BrokerProcess | undefined> {
+/** Undefined where NATS is not installed. `config` is its configuration file. */
+export async function nats(config = ""): Promise<BrokerProcess | undefined> {
   if (!installed("nats-server")) return undefined;
   const port = await freePort();
   const folder = mkdtempSync(join(tmpdir(), "openws-nats-"));
+  const file = join(folder, "nats.conf");
+  writeFileSync(file, config);
   return supervised(folder, port, {
-    command: ["nats-server", "-a", "127.0.0.1", "-p", `${port}`, "-js", "-sd", folder],
+    command: ["nats-server", "-c", file, "-a", "127.0.0.1", "-p", `${port}`, "-js", "-sd", folder],
   });
 }
 
@@ -126,7 +149,18 @@ export async function redis(password: string): Promise<BrokerProcess | undefined
   });
 }
 
+/** For localhost, signed by itself; its files belong to who runs the broker. */
+function makeCertificate(folder: string): string {
+  const [key, certificate] = [join(folder, "key.pem"), join(folder, "cert.pem")];
+  const name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"];
+  const kind = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"];
+  execFileSync("openssl", [...kind, ...name, "-keyout", key, "-out", certificate], { stdio: "ignore" });
+  return readFileSync(certificate, "utf8");
+}
+
 interface Program {
+  readonly guardedPort?: number;
+  readonly certificate?: string;
   readonly command: readonly string[];
   readonly env?: NodeJS.ProcessEnv;
   /** Of the broker itself, where the command only starts it. */
@@ -137,7 +171,11 @@ interface Program {
   readonly after?: () => void;
 }
 
-function supervised(folder: string, port: number, { command, env, pid, ready, after }: Program): BrokerProcess {
+function supervised(
+  folder: string,
+  port: number,
+  { command, env, pid, ready, after, guardedPort = 0, certificate = "" }: Program,
+): BrokerProcess {
   let child: ChildProcess | undefined;
   const kill = async (): Promise<void> => {
     const running = child;
@@ -151,6 +189,8 @@ function supervised(folder: string, port: number, { command, env, pid, ready, af
   };
   return {
     port,
+    guardedPort,
+    certificate,
     start: async () => {
       const [program = "", ...args] = command;
       const started = spawn(program, args, { env, cwd: folder, stdio: ["ignore", "pipe", "pipe"] });

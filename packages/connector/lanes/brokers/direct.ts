@@ -3,11 +3,12 @@ import { type Sink, type SinkMessage, readSinks } from "../../src/service/sink.t
 import { loadSinks } from "../../src/service/sinks/open.ts";
 
 /** The sink of a URL, closed at the end. */
-export async function sinkOf(url: string): Promise<Sink & AsyncDisposable> {
+export async function sinkOf(url: string): Promise<Required<Sink> & AsyncDisposable> {
   const [config] = readSinks(url, "OPENWS_SINKS");
   const sink = (await loadSinks([config!]))(config!);
   return {
     publish: (batch) => sink.publish(batch),
+    listen: (handle, troubled) => sink.listen?.(handle, troubled),
     close: () => sink.close(),
     [Symbol.asyncDispose]: () => sink.close(),
   };

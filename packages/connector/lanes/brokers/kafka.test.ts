@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
 import { Consumer, type Message, Producer, stringDeserializers, stringSerializers } from "@platformatic/kafka";
 import { expect, test } from "vitest";
 import { leftOut } from "../../../../tools/left-out.ts";
@@ -85,6 +86,39 @@ test(
     ]);
     await using elsewhere = await sinkOf(`kafka://127.0.0.1:${broker.port}/none?create=0`);
     expect(await elsewhere.publish([messageOf("a")])).toMatchObject([{ type: "away" }]);
+    const guarded = (password: string) => sinkOf(`kafka://alice:${password}@127.0.0.1:${broker.guardedPort}/wecom`);
+    await using known = await guarded("p4ss%40word");
+    expect(await known.publish([messageOf("a")])).toEqual([{ type: "confirmed" }]);
+    await using stranger = await guarded("wr0ng-password");
+    const [refused] = await stranger.publish([messageOf("a")]);
+    expect(refused).toMatchObject({ type: "away", reason: expect.stringMatching(/SASL|[Aa]uthentication/) as string });
+    expect(JSON.stringify(refused)).not.toContain("wr0ng-password");
+
+    // Answers that nobody takes stop no message, and a topic that nobody makes does not stop the end.
+    const producer = new Producer({
+      clientId: "the-test",
+      bootstrapBrokers: [{ host: "127.0.0.1", port: broker.port }],
+      autocreateTopics: true,
+      serializers: stringSerializers,
+    });
+    await producer.send({ messages: [{ topic: "orders", key: "anna", value: "command" }], acks: -1 });
+    await producer.close();
+    await using commanded = await sinkOf(`kafka://127.0.0.1:${broker.port}/wecom?create=0&commands=orders`);
+    const troubles: string[] = [];
+    commanded.listen(
+      async () => "answer",
+      (why) => troubles.push(why),
+    );
+    const outcomes = new Set<string>();
+    while (troubles.length === 0) for (const { type } of await commanded.publish([messageOf("a")])) outcomes.add(type);
+    expect([...outcomes]).toEqual(["confirmed"]);
+    await using waiting = await sinkOf(`kafka://127.0.0.1:${broker.port}/wecom?create=0&commands=nowhere`);
+    waiting.listen(
+      async () => "answer",
+      () => undefined,
+    );
+    await sleep(500);
+    expect(await msOf(waiting.close())).toBeLessThan(2_500);
     await broker.kill();
     expect(await sink.publish([messageOf("a")])).toMatchObject([{ type: "away" }]);
     expect(await msOf(sink.close())).toBeLessThan(2_000);

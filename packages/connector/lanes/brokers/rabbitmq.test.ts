@@ -1,3 +1,4 @@
+import { getCACertificates, setDefaultCACertificates } from "node:tls";
 import { Connection } from "rabbitmq-client";
 import { expect, test } from "vitest";
 import { leftOut } from "../../../../tools/left-out.ts";
@@ -14,7 +15,15 @@ test(`${row}: RabbitMQ killed and back, nothing lost, each chat in order`, { tim
   const url = `amqp://guest:guest@127.0.0.1:${broker.port}`;
   const admin = new Connection(url);
   await admin.queueDeclare({ queue: "seen", durable: true });
-  await admin.exchangeDeclare({ exchange: "wecom", type: "topic", durable: true });
+  // Not as we would declare them: what an operator has made is taken as it is.
+  await admin.exchangeDeclare({
+    exchange: "wecom",
+    type: "topic",
+    durable: true,
+    arguments: { "alternate-exchange": "elsewhere" },
+  });
+  const quorum = { "x-queue-type": "quorum" } as const;
+  await admin.queueDeclare({ queue: "openws.commands", durable: true, arguments: quorum });
   await admin.queueBind({ queue: "seen", exchange: "wecom", routingKey: "openws.bot.#" });
   await admin.close();
   await tell({
@@ -86,6 +95,54 @@ test(
       { type: "refused" },
       { type: "confirmed" },
     ]);
+    // What is asked for again while its outcome is open is not sent twice: one is there from before.
+    await Promise.all([sink.publish([messageOf("once")]), sink.publish([messageOf("once")])]);
+    await Promise.all([dropping.publish([messageOf("roomy")]), dropping.publish([messageOf("roomy")])]);
+    expect(await sink.publish([messageOf("x".repeat(240))])).toMatchObject([{ type: "refused" }]);
+    const looker = new Connection(url);
+    looker.on("error", () => undefined);
+    expect((await looker.queueDeclare({ queue: "roomy", passive: true })).messageCount).toBe(2);
+
+    // A queue for commands that is not there is made, and a command that has to wait is not put back.
+    const answers: (string | undefined)[] = [undefined, undefined, '{"id":"1"}'];
+    await using commanded = await sinkOf(`${url}?exchange=x&commands=made`);
+    const troubles: string[] = [];
+    const asked: string[] = [];
+    commanded.listen(
+      async (command) => {
+        asked.push(command);
+        return answers.shift();
+      },
+      (why) => troubles.push(why),
+    );
+    const rpc = looker.createRPCClient({ confirm: true });
+    await expect
+      .poll(
+        () =>
+          looker.queueDeclare({ queue: "made", passive: true }).then(
+            () => true,
+            () => false,
+          ),
+        { timeout: 10_000 },
+      )
+      .toBe(true);
+    expect(troubles).toMatchObject([expect.stringMatching(/no queue 'made'/)]);
+    expect(await rpc.send({ routingKey: "made" }, Buffer.from("command"))).toMatchObject({ body: { id: "1" } });
+    expect(asked).toEqual(["command", "command", "command"]);
+    await rpc.close();
+    await looker.close();
+
+    // TLS, by a certificate that is trusted and by one that is not.
+    const guarded = `amqps://guest:guest@localhost:${broker.guardedPort}/?exchange=x`;
+    const trusted = getCACertificates();
+    await using doubting = await sinkOf(guarded);
+    expect(await doubting.publish([messageOf("roomy")])).toMatchObject([
+      { type: "away", reason: expect.stringMatching(/self-signed certificate/) as string },
+    ]);
+    setDefaultCACertificates([...trusted, broker.certificate]);
+    await using secured = await sinkOf(guarded);
+    expect(await secured.publish([messageOf("roomy")])).toEqual([{ type: "confirmed" }]);
+    setDefaultCACertificates(trusted);
     await using stranger = await sinkOf(`amqp://guest:wr0ng-password@127.0.0.1:${broker.port}`);
     const [refused] = await stranger.publish([messageOf("roomy")]);
     expect(refused).toMatchObject({ type: "away", reason: expect.stringMatching(/ACCESS_REFUSED/) as string });

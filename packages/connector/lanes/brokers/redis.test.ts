@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Redis } from "ioredis";
-import { test } from "vitest";
+import { expect, test } from "vitest";
 import { leftOut } from "../../../../tools/left-out.ts";
 import { redis } from "./broker.ts";
+import { messageOf, sinkOf } from "./direct.ts";
 import { tell } from "./sink.ts";
 
 const row = "D4 forward to RabbitMQ or Kafka to decouple";
@@ -48,3 +49,33 @@ test(`${row}: Redis killed and back, nothing lost, each chat in order`, { timeou
     },
   });
 });
+
+test(
+  `${row}: Redis takes messages from a user who may do nothing else, and says why it takes none`,
+  { timeout: 60_000 },
+  async (context) => {
+    const password = "pass-word-of-redis";
+    await using broker = await redis(password);
+    if (broker === undefined) leftOut(context, "Redis", "it takes Debian's redis-server");
+    await broker.start();
+    const admin = new Redis({ port: broker.port, password });
+    await admin.acl("SETUSER", "writer", "on", ">p4ss@word", "~wecom", "-@all", "+xadd");
+    const of = (login: string, stream = "wecom") =>
+      sinkOf(`redis://${login}@127.0.0.1:${broker.port}/0?stream=${stream}`);
+    await using sink = await of("writer:p4ss%40word");
+    expect(await sink.publish([messageOf("a"), messageOf("b")])).toEqual([
+      { type: "confirmed" },
+      { type: "confirmed" },
+    ]);
+    expect(await admin.xlen("wecom")).toBe(2);
+    await using elsewhere = await of("writer:p4ss%40word", "other");
+    expect(await elsewhere.publish([messageOf("a")])).toMatchObject([
+      { type: "away", reason: expect.stringMatching(/NOPERM/) as string },
+    ]);
+    await using stranger = await of("writer:wr0ng-password");
+    const [refused] = await stranger.publish([messageOf("a")]);
+    expect(refused).toMatchObject({ type: "away", reason: expect.stringMatching(/WRONGPASS|NOAUTH/) as string });
+    expect(JSON.stringify(refused)).not.toContain("wr0ng-password");
+    admin.disconnect();
+  },
+);

@@ -585,11 +585,18 @@ describe("a service whose broker is not there", () => {
         expect(performance.now() - began).toBeLessThan(6_000);
         expect(running.stderr()).not.toMatch(/alice|p4ss-word/);
       }
-      const { running, ask, figures } = await begin("redis://localhost:1/0?stream=wecom&name=renamed");
+      const brokers = [
+        "amqp://alice:p4ss-word@localhost:1/?commands=c",
+        "kafka://localhost:1/t?commands=c",
+        "nats://localhost:1",
+      ];
+      const { running, ask, figures } = await begin(
+        `redis://localhost:1/0?stream=wecom&name=renamed,${brokers.join()}`,
+      );
       await using _ = running;
       expect(running.stderr()).toMatch(/nobody takes what waits for sink_redis_wecom \(2, the first since [^)]+Z\)/);
       expect(await ask("/v1/sinks")).toMatchObject({
-        sinks: [{ id: "sink_renamed" }],
+        sinks: [{ id: "sink_renamed" }, {}, {}, {}],
         gone: [{ id: "sink_redis_wecom", pending: 2, waitingSince: expect.stringMatching(/Z$/) as string }],
       });
       expect(await figures()).toMatch(/^openws_sink_pending\{sink="sink_redis_wecom"\} 2$/m);
@@ -604,7 +611,15 @@ describe("a service whose broker is not there", () => {
       });
       expect(await ask(path, "DELETE")).toMatchObject({ status: 404 });
       expect(await figures()).not.toContain("sink_redis_wecom");
+      // Each says why, in the words of its client, and none keeps the process from its end.
+      const troubles = async () =>
+        ((await ask("/v1/sinks"))["sinks"] as { trouble?: string }[]).map(({ trouble = "" }) => trouble);
+      const refused = expect.stringMatching(/ECONNREFUSED|connection refused/i) as string;
+      await expect.poll(troubles, { timeout: 20_000 }).toEqual([refused, refused, refused, refused]);
+      const began = performance.now();
       expect(await running.end()).toBe(0);
+      expect(performance.now() - began).toBeLessThan(6_000);
+      expect(running.stderr()).not.toMatch(/alice|p4ss-word/);
     },
   );
 });

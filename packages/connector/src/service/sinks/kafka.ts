@@ -185,6 +185,8 @@ class Production {
     this.#producer ??= new this.#client.Producer({
       ...this.#base,
       idempotent: true,
+      // Of none and of one it makes endless tries when it is idempotent, in which no error is ever told.
+      retries: 2,
       acks: this.#client.ProduceAcks.ALL,
       serializers: this.#client.stringSerializers,
     });

@@ -38,6 +38,8 @@ class RedisSink implements Sink {
       lazyConnect: true,
       connectTimeout: 5_000,
       commandTimeout: 8_000,
+      // It asks for INFO, which a user who may only write may not, and says that past the log. One that loads refuses anyway.
+      enableReadyCheck: false,
       enableOfflineQueue: false,
       autoResendUnfulfilledCommands: false,
       maxRetriesPerRequest: 0,
