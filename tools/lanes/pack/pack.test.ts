@@ -1,6 +1,6 @@
 // What a user installs: the four packages, packed as they would be published, installed by npm into an empty project,
 // and used from there. The sources run from the checkout all day; nothing but this test runs what is in the tarballs.
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -109,6 +109,34 @@ test("the binaries work together", { timeout: 60_000 }, async () => {
   expect(await said.json()).toMatchObject({ delivered: true, reply: "echo: hello" });
   const conformance = join(project, "node_modules/.bin/openws-conformance");
   expect(execFileSync(conformance, ["--version"], { encoding: "utf8" })).toMatch(/\d+\.\d+\.\d+\n$/);
+});
+
+test.for([
+  ["OPENWS_SINKS", "amqp://alice:p4ss-word@127.0.0.1:1/", "npm install rabbitmq-client"],
+  ["OPENWS_SINKS", "kafka://127.0.0.1:1/topic", "npm install @platformatic/kafka"],
+  ["OPENWS_SINKS", "nats://127.0.0.1:1/subject", "npm install @nats-io/transport-node @nats-io/jetstream"],
+  ["OPENWS_SINKS", "redis://127.0.0.1:1/0", "npm install ioredis"],
+  ["OPENWS_LEASE", "redis://127.0.0.1:1", "ioredis"],
+] as const)("%s=%s without its client ends at once and says what to install", ([name, url, install]) => {
+  for (const [language, words] of [
+    ["en_US.UTF-8", /is not installed/],
+    ["zh_CN.UTF-8", /尚未安装/],
+  ] as const) {
+    const { status, stdout, stderr } = spawnSync(
+      join(project, "node_modules/.bin/openws-connector"),
+      ["serve", "--listen", "127.0.0.1:0"],
+      {
+        cwd: project,
+        encoding: "utf8",
+        timeout: 20_000,
+        env: { ...process.env, LC_ALL: language, OPENWS_DATABASE: ":memory:", [name]: url },
+      },
+    );
+    expect(status).toBe(2);
+    expect(stderr).toMatch(words);
+    expect(stderr).toContain(install);
+    expect(`${stdout}${stderr}`).not.toMatch(/alice|p4ss-word|^\s+at /m);
+  }
 });
 
 test("a user's TypeScript sees the types", { timeout: 60_000 }, () => {
