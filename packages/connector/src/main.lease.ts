@@ -4,19 +4,31 @@
  *
  * Decides the order of things at a take-over, at a loss and at a planned hand-over. What a lease is, lease/lease.ts decides.
  *
+ * A planned hand-over loses nothing, since one of the two always has both the line and somewhere to put what comes over it:
+ *
+ *   the holder      brings to an end what is under way, and lets the lease go with its lines still there
+ *   the successor   subscribes, which ends the holder's lines, and keeps in memory what comes
+ *   the holder      stores the last of what came, and closes the store, which says so
+ *   the successor   claims the store, takes up what is there, and stores what it kept
+ *
+ * Either may die at any point: the holder waits for the successor, and the successor for the holder, for seconds at most;
+ * and from the claim on the holder is refused, whatever it still meant to write.
+ *
  * Invariants: a service begins its lines only while the lease is held, and is ended as soon as it is not; a replica that
- * lost its lease stands by again, in the same process; when it ends as planned it first brings to an end what is under
- * way, then lets the lease go while its lines are still there, so that the successor's subscribing is the switch.
+ * lost its lease stands by again, in the same process.
  */
 import { randomBytes } from "node:crypto";
 import { hostname } from "node:os";
+import { setTimeout as pause } from "node:timers/promises";
 import type { Logger } from "pino";
 import { Keeper, type LeaseClock } from "./lease/keeper.ts";
-import { Lease, type LeaseChange, type LeaseRecord } from "./lease/lease.ts";
+import { Lease, type LeaseChange, type LeaseRecord, recordOf } from "./lease/lease.ts";
 import { openLease } from "./lease/open.ts";
 import type { LeaseView } from "./service/api/standby.ts";
 import type { LineLease } from "./service/bots.ts";
 import type { Service } from "./service/service.ts";
+import type { FencedStore } from "./service/store.fenced.ts";
+import { StoreError } from "./service/store.ts";
 
 /** What answers requests. */
 export interface Api {
@@ -30,7 +42,8 @@ export interface ReplicaParts {
   /** Where its API is reached; for those who asked another. */
   readonly url: () => string;
   readonly log: Logger;
-  readonly make: (lease: LineLease) => Promise<Service>;
+  /** Makes the service; `takeOver` is to be called with its store when its lines are begun. */
+  readonly make: (lease: LineLease, takeOver: (store: FencedStore) => Promise<void>) => Promise<Service>;
   readonly begin: (service: Service) => void;
   readonly ended: () => void;
   readonly apiOf: (service: Service, lease: LineLease) => Api["fetch"];
@@ -48,8 +61,12 @@ export interface Replica extends Api {
 
 /** How long the successor may take, from its next look at the lease to its line. */
 const successionMs = 2_500;
-/** How often is looked whether it came. */
+/** How long who was before may take from then on: that, and the last of what came to it. */
+const farewellMs = successionMs + 500;
+/** How often each looks whether the other is through. */
 const lookMs = 20;
+/** How long it is tried to let the lease go, where its place does not answer. */
+const leaveMs = 2_000;
 
 const leaseClock: LeaseClock = {
   now: () => performance.now(),
@@ -120,9 +137,8 @@ class LeasedReplica implements Replica {
       await running.service.stop(drainMs, () => this.#handOver(running.service));
       this.#running = undefined;
     }
-    await this.#keeper?.leave();
+    await this.#leave();
     log.info("the lease is let go of");
-    await this.#place.close();
   }
 
   #changed(change: LeaseChange): void {
@@ -139,7 +155,7 @@ class LeasedReplica implements Replica {
           { fence: change.fence, why: change.why },
           `this replica holds the lease: ${whyHeld[change.why](change.from)}`,
         );
-        this.#next(() => this.#up(change.fence, whyHeld[change.why](change.from)));
+        this.#next(() => this.#up(change));
         return;
       case "lost":
         if (change.why === "let-go") return;
@@ -154,42 +170,69 @@ class LeasedReplica implements Replica {
   }
 
   #next(work: () => Promise<void>): void {
-    this.#work = this.#work.then(work);
+    this.#work = this.#work.then(work).catch((error: unknown) => {
+      this.#parts.log.error({ err: error }, "what follows from a change of the lease failed");
+    });
   }
 
   /** Begins the service under a lease, unless that is lost by then. */
-  async #up(fence: number, how: string): Promise<void> {
-    const { make, begin, apiOf, ended } = this.#parts;
+  async #up({ fence, why, from }: Extract<LeaseChange, { type: "held" }>): Promise<void> {
+    const { make, begin, apiOf, ended, log } = this.#parts;
     const lease: LineLease = {
       holds: () => (this.#keeper.holds() === fence ? fence : undefined),
-      why: `the replica ${this.#id} holds the lease: ${how}`,
+      why: `the replica ${this.#id} holds the lease: ${whyHeld[why](from)}`,
     };
     if (this.#stopping || lease.holds() === undefined) return;
+    let service: Service | undefined;
     try {
-      const service = await make(lease);
-      if (lease.holds() === undefined) {
-        await service.stop(0);
-        ended();
-        return;
-      }
+      service = await make(lease, (store) => this.#takeOver(store, lease, why === "free" ? from?.fence : undefined));
+      if (lease.holds() === undefined) throw lostMeanwhile();
       this.#running = { service, fetch: apiOf(service, lease) };
       begin(service);
     } catch (error) {
+      this.#running = undefined;
+      await service?.stop(0);
+      ended();
       // The next one has the lease by then, and this one's store in peace.
-      if (lease.holds() === undefined) return;
-      await this.#keeper.leave();
-      await this.#place.close();
+      if (lease.holds() === undefined) {
+        log.warn(`this replica did not begin to serve: ${error instanceof Error ? error.message : String(error)}`);
+        return;
+      }
+      await this.#leave();
       this.#fail(error);
     }
+  }
+
+  /** Claims the store, when its holder of before, where that let the lease go, is through with it. */
+  async #takeOver(store: FencedStore, lease: LineLease, before: number | undefined): Promise<void> {
+    const from = performance.now();
+    while (before !== undefined && (await store.isWrittenBy(before))) {
+      if (performance.now() - from >= farewellMs) {
+        this.#parts.log.warn(
+          { fence: before },
+          "the replica that let the lease go has not closed the store: whatever it still meant to write is refused",
+        );
+        break;
+      }
+      await pause(lookMs);
+      if (lease.holds() === undefined) throw lostMeanwhile();
+    }
+    await store.claim();
   }
 
   /** Ends the service without a drain: another may be writing. */
   async #down(): Promise<void> {
     const running = this.#running;
     this.#running = undefined;
-    if (running === undefined || this.#stopping) return;
+    if (running === undefined) return;
     await running.service.stop(0);
     this.#parts.ended();
+  }
+
+  /** Lets the lease go, as far as its place can be told. */
+  async #leave(): Promise<void> {
+    await Promise.race([this.#keeper?.leave(), pause(leaveMs, undefined, { ref: false })]);
+    await this.#place.close();
   }
 
   /**
@@ -207,9 +250,7 @@ class LeasedReplica implements Replica {
     const pollsMs = Math.min(this.#parts.ttlMs / 15, 1_000) + 100;
     let taken = false;
     while (performance.now() - from < (taken ? successionMs : pollsMs) && subscribed()) {
-      await new Promise<void>((resolve) => {
-        setTimeout(resolve, lookMs);
-      });
+      await pause(lookMs);
       taken ||= await this.#isTaken();
     }
     log.info(
@@ -224,7 +265,8 @@ class LeasedReplica implements Replica {
 
   async #isTaken(): Promise<boolean> {
     const text = await this.#place.read().catch(() => undefined);
-    return text !== undefined && (JSON.parse(text) as LeaseRecord).holder !== this.#id;
+    const record = recordOf(text);
+    return record !== undefined && record.holder !== this.#id;
   }
 
   #view(): LeaseView {
@@ -252,4 +294,8 @@ const whyHeld: Readonly<
 function nameOf(record: LeaseRecord | undefined): string {
   if (record === undefined) return "another replica";
   return record.url === undefined ? record.holder : `${record.holder} (${record.url})`;
+}
+
+function lostMeanwhile(): StoreError {
+  return new StoreError("fenced", "the lease was lost before the lines were there");
 }

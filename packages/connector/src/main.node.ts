@@ -26,7 +26,7 @@ import { nodePost } from "./service/post.node.ts";
 import { type Point, type Service, type ServiceOptions, createService } from "./service/service.ts";
 import type { SpoolDisk } from "./service/spool.ts";
 import { nodeCipher, randomKey, storeKey } from "./service/store.cipher.ts";
-import { claim } from "./service/store.fenced.ts";
+import { type FencedStore, fencedStore } from "./service/store.fenced.ts";
 import { MemoryStore } from "./service/store.memory.ts";
 import { openSqlite } from "./service/store.sqlite.ts";
 import { type Store, StoreError } from "./service/store.ts";
@@ -97,26 +97,28 @@ export async function serve(
   );
 
   /** Opens the store and makes the service over it; under a lease with its number, by which the store knows who writes. */
-  const make = async (lease?: LineLease): Promise<Service> => {
+  const make = async (lease?: LineLease, takeOver?: (store: FencedStore) => Promise<void>): Promise<Service> => {
     const leased = lease && leasedRuntime(runtime, lease);
     for (const bot of config.bots) leased?.ahead(bot.url);
-    let opened: Store | undefined;
+    let store: Store | undefined;
     try {
-      opened = inMemory ? new MemoryStore() : await openSqlite(config.database, { shared: lease !== undefined });
-      const hooked = hooks.store?.(opened) ?? opened;
+      store = inMemory ? new MemoryStore() : await openSqlite(config.database, { shared: lease !== undefined });
+      store = hooks.store?.(store) ?? store;
       const fence = lease?.holds();
       if (lease !== undefined && fence === undefined)
         throw new StoreError("fenced", "the lease was lost while the store was being opened");
-      const store = fence === undefined ? hooked : await claim(hooked, fence);
+      const fenced = fence === undefined ? undefined : fencedStore(store, fence);
+      store = fenced ?? store;
       made.store = store;
       made.lease = lease;
       const disk = config.mediaDir === undefined ? undefined : await folderDisk(config.mediaDir);
-      made.service = await createService(about(store, disk, leased ?? runtime, lease));
+      const claim = fenced && takeOver && (() => takeOver(fenced));
+      made.service = await createService({ ...about(store, disk, leased ?? runtime, lease), claim });
       return made.service;
     } catch (error) {
       leased?.forget();
       made.store = undefined;
-      await opened?.close();
+      await store?.close();
       throw error;
     }
   };

@@ -264,7 +264,8 @@ export class Lease {
     if (this.#held === undefined) {
       const taking = this.#taking;
       this.#taking = undefined;
-      this.#nextAt = now;
+      // A place that can be read and not written would be asked without end.
+      this.#nextAt = done === undefined ? now + this.#pollMs : now;
       if (done !== true || taking === undefined || this.#left) {
         // What became of it is read; a lease that came though it is not wanted any more runs out.
         if (done === true && this.#left) this.#giveBack(record, next, startedAt);
@@ -323,7 +324,7 @@ function textOf(record: LeaseRecord): string {
 }
 
 /** The record of a text; undefined where nothing is, or what is there was written by something else. */
-function recordOf(text: string | undefined): LeaseRecord | undefined {
+export function recordOf(text: string | undefined): LeaseRecord | undefined {
   if (text === undefined) return undefined;
   try {
     const record = JSON.parse(text) as LeaseRecord;

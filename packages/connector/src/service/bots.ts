@@ -100,10 +100,20 @@ interface Running {
   cancelStart: (() => void) | undefined;
 }
 
+/** A bot that was added, as it is stored. */
+interface StoredBot {
+  readonly id: string;
+  readonly name?: string;
+  readonly url?: string;
+  readonly sealed: string;
+}
+
 /** The bots of a service. */
 export class Bots {
   readonly #parts: BotsParts;
   readonly #running = new Map<string, Running>();
+  /** Those that were added, as the store had them when it was read. */
+  #stored: ReadonlyMap<string, StoredBot> = new Map();
   #stopping = false;
 
   constructor(parts: BotsParts) {
@@ -113,15 +123,22 @@ export class Bots {
   /** Makes the bots of the configuration and those that are stored; begins none. A configured one goes before a stored one. */
   async load(configured: readonly BotConfig[]): Promise<void> {
     for (const config of configured) await this.#make(config, "config");
-    for (let after: string | undefined; ;) {
-      const page = await this.#parts.store.documents("bot", { after, limit: 200 });
-      for (const { key, value } of page) {
-        if (this.#running.has(key)) continue;
-        const { sealed, name, url } = value as { sealed: string; name?: string; url?: string };
-        await this.#make({ id: key, name, url, secret: await this.#parts.sealer.unseal(sealed) }, "api");
-      }
-      if (page.length < 200) return;
-      after = page.at(-1)?.key;
+    this.#stored = await this.#read();
+    for (const stored of this.#stored.values()) await this.#makeStored(stored);
+  }
+
+  /** Takes up what another process has stored since `load`: bots that were added, changed and removed. Call it after `start`. */
+  async reload(): Promise<void> {
+    const [before, now] = [this.#stored, await this.#read()];
+    this.#stored = now;
+    for (const [id, { sealed }] of before) {
+      const running = this.#running.get(id);
+      // It is sealed anew whatever is changed.
+      if (running?.source === "api" && now.get(id)?.sealed !== sealed) await this.#end(running);
+    }
+    for (const stored of now.values()) {
+      const running = await this.#makeStored(stored);
+      if (running !== undefined) this.#begin(running);
     }
   }
 
@@ -197,6 +214,22 @@ export class Bots {
         return bot.stop(drainMs);
       }),
     );
+  }
+
+  async #read(): Promise<ReadonlyMap<string, StoredBot>> {
+    const stored = new Map<string, StoredBot>();
+    for (let after: string | undefined; ;) {
+      const page = await this.#parts.store.documents("bot", { after, limit: 200 });
+      for (const { key, value } of page) stored.set(key, { ...(value as Omit<StoredBot, "id">), id: key });
+      if (page.length < 200) return stored;
+      after = page.at(-1)?.key;
+    }
+  }
+
+  /** Undefined where a bot of that name runs already. */
+  async #makeStored({ id, name, url, sealed }: StoredBot): Promise<Running | undefined> {
+    if (this.#running.has(id)) return undefined;
+    return this.#make({ id, name, url, secret: await this.#parts.sealer.unseal(sealed) }, "api");
   }
 
   async #make(config: BotConfig, source: "config" | "api"): Promise<Running> {

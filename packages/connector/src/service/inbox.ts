@@ -3,7 +3,8 @@
  * in which the frame came, because the wire acknowledges no callback and what is not on the disk is gone with the process.
  *
  * Decides what an entry is made of, who gets it, and what happens while the store refuses: what came is held in memory, to
- * a bound, in its order, and tried again until it is stored. Does not know sockets, deliveries' ways, or how to answer.
+ * a bound, in its order, and tried again until it is stored; so it is while another process writes the store still. Does
+ * not know sockets, deliveries' ways, or how to answer.
  *
  * Invariants: nobody is told of an entry before it is stored; the entries of a chat are numbered in the order in which
  * they came, through every refusal; what is lost for want of room, or since another replica writes by now, is counted and
@@ -52,7 +53,9 @@ export type InboxEvent =
   /** The store refuses; what came is held in memory. Told once, until it recovers. */
   | { readonly type: "store-refused"; readonly trouble: StoreTrouble; readonly why: string }
   | { readonly type: "store-recovered"; readonly stored: number }
-  /** Too much was held, or another replica writes: this message or event is in no store, and `lost` in all. */
+  /** It was stored by the process before this one, to which it came as well. */
+  | { readonly type: "duplicate"; readonly bot: string }
+  /** Too much was held, or for too long, or another replica writes: this message or event is in no store, and `lost` in all. */
   | { readonly type: "lost"; readonly bot: string; readonly msgid: string | undefined; readonly lost: number };
 
 /** Where a process may be killed by a test. */
@@ -110,6 +113,8 @@ export class Inbox {
   #retryMs = retryMs.first;
   #cancelRetry: (() => void) | undefined;
   #retrying = false;
+  #phase: "held" | "open" | "ended" = "open";
+  #known: ReadonlySet<string> = new Set();
   #idle: (() => void)[] = [];
 
   constructor(parts: InboxParts) {
@@ -169,9 +174,35 @@ export class Inbox {
     });
   }
 
+  /** Stores nothing from now on, and keeps what comes, until `release`. */
+  hold(): void {
+    this.#phase = "held";
+  }
+
+  /**
+   * Stores what was held, and from now on what comes. `known`: as {@link heardAs} names it, what another process stored
+   * meanwhile; should the gateway bring it to this one as well, it came there first.
+   */
+  release(known: ReadonlySet<string>): void {
+    this.#phase = "open";
+    this.#known = known;
+    const held = this.#held.splice(0);
+    this.#held.push(...held.filter((draft) => !this.#isKnown(draft)));
+    if (this.#held.length > 0) void this.#retry();
+    else this.#checkIdle();
+  }
+
+  /** The store is closed: what is held is lost, and so is what comes. */
+  end(): void {
+    this.#phase = "ended";
+    this.#cancelRetry?.();
+    for (const draft of this.#held.splice(0)) this.#lose(draft);
+  }
+
   #take(draft: Draft): void {
+    if (this.#isKnown(draft)) return;
     // Behind what is held, or its order would be lost.
-    if (this.#held.length > 0 || this.#retrying) this.#hold(draft);
+    if (this.#phase === "held" || this.#held.length > 0 || this.#retrying) this.#hold(draft);
     else
       this.#commit([draft]).catch((error: unknown) => {
         this.#refused(error);
@@ -216,9 +247,16 @@ export class Inbox {
 
   #hold(draft: Draft): void {
     // Another replica writes, and a number that was outrun stays so: no waiting helps.
-    if (this.#held.length >= this.#maxHeld || this.#trouble === "fenced") return this.#lose(draft);
+    const hopeless = this.#trouble === "fenced" || this.#phase === "ended";
+    if (hopeless || this.#held.length >= this.#maxHeld) return this.#lose(draft);
     this.#held.push(draft);
     if (!this.#retrying) this.#retryLater();
+  }
+
+  #isKnown({ bot, msgid }: Draft): boolean {
+    const known = msgid !== undefined && this.#known.has(heardAs(bot, msgid));
+    if (known) this.#parts.tell({ type: "duplicate", bot });
+    return known;
   }
 
   #lose({ bot, msgid, direction }: Draft): void {
@@ -237,7 +275,7 @@ export class Inbox {
   }
 
   #retryLater(): void {
-    if (this.#cancelRetry !== undefined) return;
+    if (this.#cancelRetry !== undefined || this.#phase !== "open") return;
     const { clock } = this.#parts;
     this.#cancelRetry = clock.wakeAt(clock.now() + this.#retryMs, () => {
       this.#cancelRetry = undefined;
@@ -257,9 +295,10 @@ export class Inbox {
         this.#held.splice(0, batch.length);
         count += batch.length;
       }
+      const recovered = this.#trouble !== undefined;
       this.#trouble = undefined;
       this.#retryMs = retryMs.first;
-      this.#parts.tell({ type: "store-recovered", stored: count });
+      if (recovered) this.#parts.tell({ type: "store-recovered", stored: count });
     } catch (error) {
       this.#refused(error);
       if (this.#trouble === "fenced") for (const draft of this.#held.splice(0)) this.#lose(draft);
@@ -273,6 +312,11 @@ export class Inbox {
   #checkIdle(): void {
     if (this.#inFlight === 0 && this.#held.length === 0) for (const resolve of this.#idle.splice(0)) resolve();
   }
+}
+
+/** A message or event of a bot, as `release` is told of it. */
+export function heardAs(bot: string, msgid: string): string {
+  return `${bot} ${msgid}`;
 }
 
 /** When it came, and the trace that begins with it. */

@@ -57,6 +57,11 @@ export class Sequence {
   next(): Seq {
     return this.#next++;
   }
+
+  /** Another process has numbered until now: goes on from `next`. */
+  skipTo(next: Seq): void {
+    this.#next = next;
+  }
 }
 
 /** The change that puts an entry. */

@@ -2,7 +2,10 @@
  * The service: bots, inbox, outbox, webhooks, sinks, feed and files joined over one store. Decides who tells whom, in which order
  * things begin and end, and what is true of the whole. Does not know HTTP (api), nor on which runtime it runs.
  *
- * Invariants: what was there before is taken up before the first new thing comes; when it ends, what is under way is
+ * Where another process may write the store still (`claim`), the lines come first: from then on they are the other's no
+ * more, and it can store the last of what came over them. What comes over the new ones is held in memory meanwhile.
+ *
+ * Invariants: what was there before is taken up before the first new thing is stored; when it ends, what is under way is
  * brought to its end in the time that is given, and all else is in the store for the next process.
  */
 import { type MediaKind, mediaUrlLifeMs } from "@openws/protocol";
@@ -16,7 +19,7 @@ import type { Clock } from "./clock.ts";
 import { type DeliveryEvent, Dispatcher, type DispatcherParts } from "./delivery.ts";
 import { type FileLink, cloudEventOf, envelopeOf, stableIdOf } from "./envelope.ts";
 import { Feed } from "./feed.ts";
-import { Inbox, type InboxEvent, type InboxPoint, type Routing, type Stored } from "./inbox.ts";
+import { Inbox, type InboxEvent, type InboxPoint, type Routing, type Stored, heardAs } from "./inbox.ts";
 import type { OutMessage } from "./inline.ts";
 import { Sequence, UnknownIdError, textOf } from "./ledger.ts";
 import { Offline } from "./offline.ts";
@@ -26,7 +29,16 @@ import { signatures } from "./signature.ts";
 import type { OpenSink, SinkConfig } from "./sink.ts";
 import { Sinks } from "./sinks.ts";
 import { Spool, type SpoolDisk, type SpoolEvent, type SpooledFile, mayHaveFiles } from "./spool.ts";
-import { type Delivery, type Entry, type Store, StoreError, type StoreTrouble } from "./store.ts";
+import {
+  type Change,
+  type Delivery,
+  type Entry,
+  type EpochMs,
+  type Seq,
+  type Store,
+  StoreError,
+  type StoreTrouble,
+} from "./store.ts";
 import { Triggers } from "./triggers.ts";
 import { type Cipher, botVault, storeSealer } from "./vault.ts";
 import { type WebhookInput, Webhooks } from "./webhooks.ts";
@@ -96,6 +108,8 @@ export interface ServiceOptions {
     | undefined;
   /** The lease under which it runs, where several replicas serve the same bots. */
   readonly lease?: LineLease | undefined;
+  /** Takes the store over from a process that may write it still. What is committed before it has resolved must wait for it. */
+  readonly claim?: (() => Promise<void>) | undefined;
   /** Where this service's API can be reached, for the addresses of files. */
   readonly baseUrl: () => string;
   /** Must not throw. */
@@ -110,8 +124,14 @@ const sweepBatch = 500;
 
 /** Makes a service over what its store holds. Rejects with `UsageError` for a configuration that cannot be, and `StoreError`. */
 export async function createService(options: ServiceOptions): Promise<Service> {
-  const service = new Service(options, new Sequence(await options.store.nextSeq()));
-  await service.load();
+  const next = await options.store.nextSeq();
+  const service = new Service(options, new Sequence(next));
+  try {
+    await service.load(next);
+  } catch (error) {
+    await service.abandon();
+    throw error;
+  }
   return service;
 }
 
@@ -129,11 +149,17 @@ export class Service {
   readonly #options: ServiceOptions;
   readonly #bots: Bots;
   readonly #offline = new Offline();
+  readonly #sequence: Sequence;
+  #stopped: Promise<void> | undefined;
+  /** When what is under way must be at its end, and what is called when that is now. */
+  #until: EpochMs = Infinity;
+  readonly #hurried = Promise.withResolvers<undefined>();
   #cancelSweep: (() => void) | undefined;
 
   constructor(options: ServiceOptions, sequence: Sequence) {
     const { store, clock, cipher, storeKey, tell, probe, media, makeBot, post } = options;
     this.#options = options;
+    this.#sequence = sequence;
     this.store = store;
     this.clock = clock;
     const sealer = storeSealer(cipher, storeKey);
@@ -229,20 +255,38 @@ export class Service {
     });
   }
 
-  /** Takes up what is stored. */
-  async load(): Promise<void> {
-    await this.#checkKey();
-    await this.webhooks.load(this.#options.webhooks);
-    await this.#bots.load(this.#options.bots);
+  /** Takes up what is stored; `next` is the number that an entry would have had when that began. */
+  async load(next: Seq): Promise<void> {
+    const { bots, claim, webhooks } = this.#options;
+    const firstKey = await this.#checkKey();
+    await this.#bots.load(bots);
+    let known: ReadonlySet<string> = new Set();
+    if (claim !== undefined) {
+      this.inbox.hold();
+      this.#bots.start();
+      await claim();
+      this.#sequence.skipTo(await this.store.nextSeq());
+      known = await this.#cameSince(next);
+      await this.#bots.reload();
+    }
+    if (firstKey.length > 0) await this.store.commit(firstKey);
+    await this.webhooks.load(webhooks);
     await this.outbox.start();
     await this.#fetchMissed();
     await this.dispatcher.start();
+    if (claim !== undefined) this.inbox.release(known);
   }
 
-  /** Begins the bots, and the housekeeping. */
+  /** Begins the bots, where they have not begun, and the housekeeping. */
   start(): void {
-    this.#bots.start();
+    if (this.#options.claim === undefined) this.#bots.start();
     this.#sweepLater();
+  }
+
+  /** Leaves the lines of a service that could not be begun. */
+  async abandon(): Promise<void> {
+    await this.#bots.stop(0);
+    this.inbox.end();
   }
 
   bots(): RunBot[] {
@@ -334,20 +378,34 @@ export class Service {
    * Ends the service within `drainMs`: deliveries under way have half of it, open bubbles and messages under way most of
    * the rest, then the lines are closed. What is not at its end by then is in the store. Closes the store. `handOver` runs
    * while the lines are still there and nothing is sent over them any more: another replica may take them from under it.
+   * Called again it waits for nothing that is under way any more.
    */
-  async stop(drainMs: number, handOver?: () => Promise<void>): Promise<void> {
+  stop(drainMs: number, handOver?: () => Promise<void>): Promise<void> {
+    const now = this.clock.now();
+    if (this.#stopped !== undefined) {
+      this.#until = Math.min(this.#until, now);
+      this.#hurried.resolve(undefined);
+      return this.#stopped;
+    }
+    this.#until = now + drainMs;
+    this.#stopped = this.#stop(drainMs, handOver);
+    return this.#stopped;
+  }
+
+  async #stop(drainMs: number, handOver: (() => Promise<void>) | undefined): Promise<void> {
     const { clock } = this;
-    const until = clock.now() + drainMs;
+    const until = this.#until;
     this.#cancelSweep?.();
     this.sinks.quiet();
     await this.#atMost(until - drainMs / 2, this.dispatcher.drain());
     await this.#atMost(until - drainMs / 8, this.outbox.drain());
     await this.#atMost(until, this.sinks.close());
     if (handOver !== undefined) await this.#atMost(until, handOver());
-    await this.#atMost(until, this.#bots.stop(Math.max(1, until - clock.now())));
-    // A store that refuses does not hold the process for ever.
-    await this.#atMost(Math.max(until, clock.now() + 200), this.inbox.idle());
+    // The lines are closed, and what came over them is stored, however little time there is; not for ever, though.
+    await this.#within(this.#leastUntil(), this.#bots.stop(Math.max(1, this.#until - clock.now())));
+    await this.#within(this.#leastUntil(), this.inbox.idle());
     await this.store.close();
+    this.inbox.end();
   }
 
   #came(stored: readonly Stored[]): void {
@@ -396,15 +454,28 @@ export class Service {
     }
   }
 
-  /** A key that is not the one of before would open nothing, and say so piece by piece; so it is asked at the start. */
-  async #checkKey(): Promise<void> {
-    const { store } = this;
+  /** The msgids of what came and was stored under numbers from `next` on. */
+  async #cameSince(next: Seq): Promise<ReadonlySet<string>> {
+    const came = new Set<string>();
+    for (let after = next - 1; ;) {
+      const page = await this.store.entries({ directions: ["in"], after, limit: 1_000 });
+      for (const { bot, msgid } of page) if (msgid !== undefined) came.add(heardAs(bot, msgid));
+      const last = page.at(-1);
+      if (last === undefined || page.length < 1_000) return came;
+      after = last.seq;
+    }
+  }
+
+  /**
+   * A key that is not the one of before would open nothing, and say so piece by piece; so it is asked at the start. Resolves
+   * with what is to be stored where there was none.
+   */
+  async #checkKey(): Promise<Change[]> {
     const sealer = storeSealer(this.#options.cipher, this.#options.storeKey);
-    const stored = (await store.document("meta", "key"))?.value as { sealed: string } | undefined;
+    const stored = (await this.store.document("meta", "key"))?.value as { sealed: string } | undefined;
     if (stored === undefined) {
       const value = { sealed: await sealer.seal("openws") };
-      await store.commit([{ put: "document", collection: "meta", document: { key: "key", value } }]);
-      return;
+      return [{ put: "document", collection: "meta", document: { key: "key", value } }];
     }
     await sealer.unseal(stored.sealed).catch(() => {
       throw new MistakeError(
@@ -415,6 +486,7 @@ export class Service {
         { path: "OPENWS_STORE_KEY" },
       );
     });
+    return [];
   }
 
   #sweepLater(): void {
@@ -440,7 +512,16 @@ export class Service {
     });
   }
 
-  async #atMost(until: number, promise: Promise<unknown>): Promise<void> {
+  #leastUntil(): EpochMs {
+    return Math.max(this.#until, this.clock.now() + 200);
+  }
+
+  /** Waits for it until then, or until there is no more time. */
+  #atMost(until: number, promise: Promise<unknown>): Promise<void> {
+    return this.#within(until, Promise.race([promise, this.#hurried.promise]));
+  }
+
+  async #within(until: number, promise: Promise<unknown>): Promise<void> {
     const late = Promise.withResolvers<undefined>();
     const cancel = this.clock.wakeAt(until, () => late.resolve(undefined));
     await Promise.race([promise, late.promise]);

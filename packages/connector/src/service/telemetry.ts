@@ -28,6 +28,12 @@ export function logOf(told: ServiceEvent): LogRecord | undefined {
       const { event } = told;
       if (event.type === "store-recovered")
         return { level: "info", message: "the store takes what comes again", fields: { stored: event.stored } };
+      if (event.type === "duplicate")
+        return {
+          level: "debug",
+          message: "a message came again, which another replica has stored",
+          fields: { bot: event.bot },
+        };
       if (event.type === "store-refused")
         return {
           level: "error",
@@ -130,6 +136,7 @@ export function count(metrics: Metrics, told: ServiceEvent): void {
     case "inbox":
       if (told.event.type === "store-refused") metrics.storeRefused(told.event.trouble);
       else if (told.event.type === "lost") metrics.lost(told.event.bot);
+      else if (told.event.type === "duplicate") metrics.duplicate(told.event.bot);
       return;
     case "outbox": {
       if (told.event.type === "stream-rotated") metrics.streamRotated(told.event.bot);

@@ -11,10 +11,12 @@ function placeInMemory() {
   let text: string | undefined;
   const place = {
     silent: false,
+    readOnly: false,
     asked: 0,
     read: () => place.answer(() => text),
     swap: (expected: string | undefined, next: string) =>
       place.answer(() => {
+        if (place.readOnly) throw new Error("it cannot be written");
         if (text !== expected) return false;
         text = next;
         return true;
@@ -22,7 +24,11 @@ function placeInMemory() {
     close: () => Promise.resolve(),
     answer: <Answer>(give: () => Answer): Promise<Answer> => {
       place.asked++;
-      return place.silent ? Promise.withResolvers<never>().promise : Promise.resolve(give());
+      // What is asked without end would never let a test fail.
+      if (place.silent || place.asked > 10_000) return Promise.withResolvers<never>().promise;
+      return new Promise((resolve) => {
+        resolve(give());
+      });
     },
   };
   return place satisfies LeasePlace;
@@ -102,4 +108,17 @@ it("gives up at two thirds of the ttl where the place is silent, says so once, a
   await clock.advance(10_000);
   await left;
   expect(clock.alarms).toBe(0);
+});
+
+it("asks a place that can be read and not written as often as one whose lease another holds", async () => {
+  const { clock, place, begin } = rig();
+  place.readOnly = true;
+  const waiting = begin("a");
+  await clock.advance(10_000);
+  expect(place.asked).toBeLessThanOrEqual(2 * 20 + 2);
+  expect(waiting.troubles).toEqual(["it cannot be written"]);
+  place.readOnly = false;
+  await clock.advance(1_000);
+  expect(waiting.changes).toEqual(["held"]);
+  expect(waiting.troubles.at(-1)).toBeUndefined();
 });

@@ -1,7 +1,7 @@
 /** What came is stored before anybody is told, in its order, through every refusal of the store. */
 import { describe, expect, it } from "vitest";
 import type { HappenedEvent, Message } from "../../src/message.ts";
-import { Inbox, type InboxEvent, type InboxParts, type Source, type Stored } from "../../src/service/inbox.ts";
+import { Inbox, type InboxEvent, type InboxParts, type Source, type Stored, heardAs } from "../../src/service/inbox.ts";
 import { Sequence } from "../../src/service/ledger.ts";
 import { nodeCipher } from "../../src/service/store.cipher.ts";
 import type { Delivery, Entry } from "../../src/service/store.ts";
@@ -194,6 +194,45 @@ describe("an inbox", () => {
     store.trouble = undefined;
     await clock.advance(5_000);
     expect(stored.map(({ entry }) => entry.msgid)).toEqual(["m1", "m2"]);
+  });
+
+  it("stores nothing while another process writes, then what came, but for what that one has stored, in its order", async () => {
+    const sequence = new Sequence(1);
+    const { store, clock, inbox, stored, events } = setUp({ sequence });
+    inbox.hold();
+    for (let n = 1; n <= 3; n++) inbox.message(source, message(n));
+    await clock.advance(10_000);
+    expect(store.commits).toEqual([]);
+    expect(inbox.size.held).toBe(3);
+    sequence.skipTo(8);
+    inbox.release(new Set([heardAs("bot", "m2"), heardAs("bot", "m5")]));
+    for (let n = 4; n <= 6; n++) inbox.message(source, message(n));
+    await inbox.idle();
+    expect(stored.map(({ entry }) => [entry.seq, entry.msgid])).toEqual([
+      [8, "m1"],
+      [9, "m3"],
+      [10, "m4"],
+      [11, "m6"],
+    ]);
+    expect(events).toEqual([
+      { type: "duplicate", bot: "bot" },
+      { type: "duplicate", bot: "bot" },
+    ]);
+  });
+
+  it("names what it still holds as lost when it ends", async () => {
+    const { store, clock, inbox, events } = setUp();
+    store.trouble = "full";
+    inbox.message(source, message(1));
+    await clock.settle();
+    inbox.end();
+    inbox.message(source, message(2));
+    await clock.advance(60_000);
+    expect(events.slice(1)).toEqual([
+      { type: "lost", bot: "bot", msgid: "m1", lost: 1 },
+      { type: "lost", bot: "bot", msgid: "m2", lost: 2 },
+    ]);
+    expect(store.commits.length).toBe(2);
   });
 
   it("passes its points in order", async () => {

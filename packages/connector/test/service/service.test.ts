@@ -7,6 +7,7 @@ import { type Service, type ServiceEvent, type ServiceOptions, createService } f
 import type { Media } from "../../src/files.ts";
 import type { SpoolDisk } from "../../src/service/spool.ts";
 import { nodeCipher } from "../../src/service/store.cipher.ts";
+import { fencedStore } from "../../src/service/store.fenced.ts";
 import type { Change, Entry } from "../../src/service/store.ts";
 import { logOf } from "../../src/service/telemetry.ts";
 import { type FakeSocket, VirtualRuntime, callback, happening } from "../virtual.ts";
@@ -373,6 +374,23 @@ describe("a service", () => {
     expect(rig.socket().dropped).toBe("politely");
   });
 
+  it("waits for nothing more when it is told to end once more, and stores what came", async () => {
+    const rig = await begin(undefined, undefined, { post: () => Promise.withResolvers<never>().promise });
+    rig.socket().receive(callback("hello", { msgid: "m1" }));
+    await rig.clock.settle();
+    const stopping = rig.service.stop(4_500);
+    await rig.clock.settle();
+    expect(rig.socket().dropped).toBeUndefined();
+    rig.socket().receive(callback("last", { msgid: "m2" }));
+    expect(rig.service.stop(0)).toBe(stopping);
+    await rig.clock.advance(1);
+    await stopping;
+    expect(rig.socket().dropped).toBe("politely");
+    expect(rig.store.commits.flat()).toContainEqual(
+      expect.objectContaining({ put: "entry", entry: expect.objectContaining({ msgid: "m2" }) as object }),
+    );
+  });
+
   it("waits half of its time for a receiver that does not answer, and no longer", async () => {
     const rig = await begin(undefined, undefined, { post: () => Promise.withResolvers<never>().promise });
     rig.socket().receive(callback("hello", { msgid: "m1" }));
@@ -385,6 +403,76 @@ describe("a service", () => {
     expect(over).toBe(true);
     await stopping;
     expect(rig.socket().dropped).toBe("politely");
+  });
+});
+
+describe("a service over a store that another process writes still", () => {
+  const fence = { before: 7, now: 8 };
+  const line = (runtimes: Map<string, VirtualRuntime>): Partial<ServiceOptions> => ({
+    makeBot: ({ id, secret, seen }) => {
+      const runtime = new VirtualRuntime();
+      runtime.onDial = (socket) => {
+        socket.acknowledge();
+        queueMicrotask(() => socket.open());
+      };
+      runtimes.set(id, runtime);
+      return createBot({ botId: id, secret, seen, runtime });
+    },
+  });
+
+  it("has its lines before it claims it, then takes up what the other left, and stores what came meanwhile behind it", async () => {
+    const other = await begin();
+    await other.service.addBot({ id: "gone", secret: "x" });
+    other.socket().receive(callback("first", { msgid: "m1" }));
+    await other.clock.settle();
+    const store = fencedStore(other.store, fence.now);
+    const runtimes = new Map<string, VirtualRuntime>();
+    const claim = async (): Promise<void> => {
+      await other.clock.settle();
+      const mine = runtimes.get("bot")!.socket;
+      expect([...runtimes.keys()]).toEqual(["bot", "gone"]);
+      // One comes to both, as when the gateway brings what nobody answered to who subscribes.
+      mine.receive(callback("third", { msgid: "m3" }));
+      other.socket().receive(callback("second", { msgid: "m2" }));
+      mine.receive(callback("second", { msgid: "m2" }));
+      await other.service.removeBot("gone");
+      await other.service.addBot({ id: "late", secret: "x" });
+      await other.clock.settle();
+      await store.claim();
+    };
+    const rig = await begin(other.store, other.clock, { store, claim, ...line(runtimes) });
+    runtimes.get("bot")!.socket.receive(callback("fourth", { msgid: "m4" }));
+    await rig.clock.settle();
+    const came = await rig.store.entries({ bot: "bot", directions: ["in"], limit: 10 });
+    expect(came.map(({ msgid }) => msgid)).toEqual(["m1", "m2", "m3", "m4"]);
+    expect(rig.service.bots().map(({ id, state }) => [id, state.subscribed])).toEqual([
+      ["bot", true],
+      ["late", true],
+    ]);
+    expect(rig.events.filter(({ of }) => of === "inbox")).toEqual([
+      { of: "inbox", event: { type: "duplicate", bot: "bot" } },
+    ]);
+    expect(rig.posted.filter(({ body }) => body.includes("third")).length).toBe(1);
+  });
+
+  it("leaves its lines, and names what came over them, where it may not have the store", async () => {
+    const other = await begin();
+    const store = fencedStore(other.store, fence.before);
+    await fencedStore(other.store, fence.now).claim();
+    const runtimes = new Map<string, VirtualRuntime>();
+    const events: ServiceEvent[] = [];
+    const claim = async (): Promise<void> => {
+      await other.clock.settle();
+      runtimes.get("bot")!.socket.receive(callback("hello", { msgid: "m1" }));
+      await store.claim();
+    };
+    const tell = (event: ServiceEvent): void => void events.push(event);
+    await expect(begin(other.store, other.clock, { store, claim, tell, ...line(runtimes) })).rejects.toThrow(/outrun/);
+    expect(runtimes.get("bot")!.socket.dropped).toBe("politely");
+    expect(events).toContainEqual({
+      of: "inbox",
+      event: expect.objectContaining({ type: "lost", msgid: "m1" }) as object,
+    });
   });
 });
 

@@ -9,7 +9,7 @@ import { join, resolve } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { Worker } from "node:worker_threads";
 import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
-import { claim } from "../../src/service/store.fenced.ts";
+import { fencedStore } from "../../src/service/store.fenced.ts";
 import { MemoryStore } from "../../src/service/store.memory.ts";
 import type { Batch } from "../../src/service/store.sqlite.worker.ts";
 import { unopened } from "../../src/service/store.sqlite.troubles.ts";
@@ -466,18 +466,52 @@ describe("the SQLite store", () => {
     const shared = { shared: true };
     const [first, second] = [await sqlite("a.db", shared), await sqlite("a.db", shared)];
     expect(await troubleOf(sqlite())).toBe("locked");
-    const before = await claim(first, 7);
+    const before = fencedStore(first, 7);
+    await before.claim();
     await before.commit(put(entry(1)));
-    const after = await claim(second, 8);
-    expect(await after.nextSeq()).toBe(2);
-    expect(await troubleOf(before.commit(put(entry(2))))).toBe("fenced");
-    await after.commit(put(entry(2, { msgid: "of the second" })));
-    expect((await before.entry(2))?.msgid).toBe("of the second");
-    expect(await troubleOf(claim(first, 7))).toBe("fenced");
+    const after = fencedStore(second, 8);
+    const early = after.commit(put(entry(3, { msgid: "of the second" })));
+    // Until it is claimed, the other writes.
+    await before.commit(put(entry(2)));
+    expect(await after.nextSeq()).toBe(3);
+    await after.claim();
+    await early;
+    expect(await troubleOf(before.commit(put(entry(4))))).toBe("fenced");
+    expect((await before.entry(3))?.msgid).toBe("of the second");
+    expect(await troubleOf(fencedStore(first, 7).claim())).toBe("fenced");
     await first.close();
     await second.close();
     await sqlite();
     expect(await troubleOf(sqlite("a.db", shared))).toBe("locked");
+  });
+
+  it("says which lease wrote it last, and whether that one is through", async () => {
+    const shared = { shared: true };
+    const [first, second] = [await sqlite("a.db", shared), await sqlite("a.db", shared)];
+    const [before, after] = [fencedStore(first, 7), fencedStore(second, 8)];
+    expect(await after.isWrittenBy(7)).toBe(false);
+    await before.claim();
+    expect(await after.isWrittenBy(7)).toBe(true);
+    expect(await after.isWrittenBy(6)).toBe(false);
+    const last = before.commit(put(entry(1)));
+    await before.close();
+    await last;
+    expect(await after.isWrittenBy(7)).toBe(false);
+    expect(await after.nextSeq()).toBe(2);
+    const never = troubleOf(after.commit(put(entry(2))));
+    await after.close();
+    expect(await never).toBe("closed");
+  });
+
+  it("is not said to be through by whoever was outrun", async () => {
+    const shared = { shared: true };
+    const [first, second] = [await sqlite("a.db", shared), await sqlite("a.db", shared)];
+    const [before, after] = [fencedStore(first, 7), fencedStore(second, 8)];
+    await before.claim();
+    await after.claim();
+    await before.close();
+    expect(await after.isWrittenBy(8)).toBe(true);
+    await after.close();
   });
 
   it("lets others read it meanwhile, and back it up as sqlite3 does", async () => {
