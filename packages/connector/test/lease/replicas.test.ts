@@ -1,5 +1,8 @@
 /** Two replicas of one service as processes of one host: one holds the line, and is killed, frozen, ended and kicked. */
+import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
@@ -142,6 +145,56 @@ it(
     expect(stored).toEqual(said);
   },
 );
+
+it(
+  "a replica that is killed while it hands its line over costs the next one a wait, and no message",
+  slow,
+  async () => {
+    await using first = await replica(env);
+    await expect.poll(() => subscribed(first)).toBe(true);
+    await using second = await replica(env);
+    await expect.poll(() => second.stderr()).toMatch(/standing by/);
+    void first.end();
+    await expect.poll(() => second.stderr(), { interval: 5, timeout: 5_000 }).toMatch(/let it go/);
+    await first.end("SIGKILL");
+    await expect.poll(() => second.stderr(), { interval: 20, timeout: 5_000 }).toMatch(/"to":"ready"/);
+    const said: string[] = [];
+    for (let at = 0; at < 20; at++) {
+      const { delivered, msgid } = await gateway.say("bot", `message ${at}`, { waitMs: 0 });
+      expect(delivered).toBe(true);
+      said.push(msgid);
+    }
+    await expect.poll(() => subscribed(second), { timeout: 10_000 }).toBe(true);
+    await expect
+      .poll(async () => {
+        const { json } = await ask(second, "/v1/messages?direction=in&limit=100");
+        return (json["messages"] as { msgid: string }[]).map(({ msgid }) => msgid).toReversed();
+      })
+      .toEqual(said);
+  },
+);
+
+it("a replica that loses the lease while it drains drains no more, and ends", slow, async () => {
+  await using silent = createServer(() => undefined).listen(0, "127.0.0.1");
+  await once(silent, "listening");
+  const { port } = silent.address() as AddressInfo;
+  const hook = { OPENWS_WEBHOOK_URL: `http://127.0.0.1:${port}/`, OPENWS_WEBHOOK_SECRET: "a-secret-of-a-webhook" };
+  await using first = await replica({ ...env, ...hook, OPENWS_DRAIN_MS: "20000" });
+  await expect.poll(() => subscribed(first)).toBe(true);
+  const connected = once(silent, "connection");
+  await gateway.say("bot", "for the webhook", { waitMs: 0 });
+  await connected;
+  const ended = first.end();
+  await expect.poll(() => first.stderr()).toMatch(/stopping/);
+  const taken = { fence: Date.now() + 60_000, renewal: 1, holder: "another", ttlMs };
+  using lease = new DatabaseSync(join(folder, "lease.db"));
+  lease.prepare("UPDATE lease SET record = ?").run(JSON.stringify(taken));
+  const from = performance.now();
+  expect(await ended).toBe(0);
+  // The receiver's time-out alone would be five seconds.
+  expect(performance.now() - from).toBeLessThan(3_500);
+  expect(first.stderr()).toMatch(/the lease was taken by another: this replica leaves its lines/);
+});
 
 it("a replica that stood still for too long writes nothing more, leaves its line and stands by", slow, async () => {
   await using first = await replica(env);
