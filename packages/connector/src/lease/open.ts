@@ -3,6 +3,7 @@
  * for them: the clients of servers are optional, and asked for only by whoever uses them.
  */
 import { MistakeError } from "../mistake.ts";
+import { installed } from "../optional.ts";
 import { natsLease } from "./lease.nats.ts";
 import { postgresLease } from "./lease.postgres.ts";
 import { redisLease } from "./lease.redis.ts";
@@ -41,6 +42,12 @@ export async function openLease(text: string): Promise<LeasePlace> {
       en: "OPENWS_LEASE must be sqlite:FILE, redis://HOST:PORT, postgres://USER:PASSWORD@HOST/DATABASE or nats://HOST:PORT",
       zh: "OPENWS_LEASE 必须是 sqlite:FILE、redis://HOST:PORT、postgres://USER:PASSWORD@HOST/DATABASE 或 nats://HOST:PORT",
     });
+  // Its clients would find it only when they connect, or not at all.
+  if (scheme !== "sqlite:" && !canBeRead(text))
+    throw new MistakeError({
+      en: "OPENWS_LEASE has a % in its name or password that is not followed by two hexadecimal digits; a % itself is written %25",
+      zh: "OPENWS_LEASE 的用户名或密码中有 % 而其后不是两位十六进制数字；% 本身须写作 %25",
+    });
   const [, name = "openws"] = /[?&]name=([^&]*)/.exec(text) ?? [];
   if (!/^[\w-]{1,64}$/.test(name))
     throw new MistakeError({
@@ -52,35 +59,35 @@ export async function openLease(text: string): Promise<LeasePlace> {
 }
 
 async function redis(url: string, name: string): Promise<LeasePlace> {
-  return redisLease(await installed("ioredis", () => import("ioredis")), url, name);
+  return redisLease(await client("ioredis", () => import("ioredis")), url, name);
 }
 
 async function postgres(url: string, name: string): Promise<LeasePlace> {
   // It is CommonJS: what it exports is in its default.
-  return postgresLease((await installed("pg", () => import("pg"))).default, url, name);
+  return postgresLease((await client("pg", () => import("pg"))).default, url, name);
 }
 
 async function nats(url: string, name: string): Promise<LeasePlace> {
   const packages = "@nats-io/transport-node @nats-io/kv";
-  const [transport, kv] = await installed(packages, () =>
+  const [transport, kv] = await client(packages, () =>
     Promise.all([import("@nats-io/transport-node"), import("@nats-io/kv")]),
   );
   return natsLease(transport, kv, url, name);
 }
 
-/** Loads what is optional. Rejects with `MistakeError` where it is not installed. */
-export async function installed<Loaded>(packages: string, load: () => Promise<Loaded>): Promise<Loaded> {
+function client<Loaded>(packages: string, load: () => Promise<Loaded>): Promise<Loaded> {
+  return installed(load, {
+    en: `this kind of OPENWS_LEASE needs a client that is not installed; install it beside the connector: npm install ${packages}`,
+    zh: `此类 OPENWS_LEASE 需要的客户端尚未安装；请与连接器一同安装：npm install ${packages}`,
+  });
+}
+
+function canBeRead(address: string): boolean {
+  const { username, password } = new URL(address);
   try {
-    return await load();
-  } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    if (code !== "ERR_MODULE_NOT_FOUND" && code !== "MODULE_NOT_FOUND") throw cause;
-    throw new MistakeError(
-      {
-        en: `this kind of OPENWS_LEASE needs a client that is not installed; install it beside the connector: npm install ${packages}`,
-        zh: `此类 OPENWS_LEASE 需要的客户端尚未安装；请与连接器一同安装：npm install ${packages}`,
-      },
-      { path: "OPENWS_LEASE", cause },
-    );
+    decodeURIComponent(`${username}:${password}`);
+    return true;
+  } catch {
+    return false;
   }
 }

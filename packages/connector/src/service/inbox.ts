@@ -260,8 +260,8 @@ export class Inbox {
   }
 
   #lose({ bot, msgid, direction }: Draft): void {
-    // What happened to this replica's line is no news to the one that has it by now.
-    if (direction === "bot" && this.#trouble === "fenced") return;
+    // What happened to this replica's line is no news to the one that has it by now, nor to anybody when it ends.
+    if (direction === "bot" && (this.#trouble === "fenced" || this.#phase === "ended")) return;
     this.#lost++;
     this.#parts.tell({ type: "lost", bot, msgid, lost: this.#lost });
   }

@@ -2,8 +2,9 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { inspect } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { installed, openLease } from "../../src/lease/open.ts";
+import { openLease } from "../../src/lease/open.ts";
 import { keepsTheContract } from "./contract.ts";
 
 let folder: string;
@@ -11,17 +12,6 @@ beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), "openws-lease-"));
 });
 afterAll(() => rmSync(folder, { recursive: true }));
-
-it("says in both languages what is to be installed, where a client is not there", async () => {
-  const missing = Object.assign(new Error("no such package"), { code: "ERR_MODULE_NOT_FOUND" });
-  const refusal = await installed("ioredis", () => Promise.reject(missing)).catch((error: unknown) => error);
-  expect(refusal).toMatchObject({
-    sentence: {
-      en: expect.stringMatching(/not installed; .*npm install ioredis$/) as string,
-      zh: expect.stringMatching(/尚未安装；.*npm install ioredis$/) as string,
-    },
-  });
-});
 
 it("fails without waiting, and with a reason, where a server does not answer", async () => {
   for (const [address, why] of [
@@ -32,6 +22,18 @@ it("fails without waiting, and with a reason, where a server does not answer", a
     const place = await openLease(address);
     await expect(place.read()).rejects.toThrow(why);
     await expect(place.swap(undefined, "one")).rejects.toThrow(why);
+    await place.close();
+  }
+});
+
+it("refuses a password that no client can read, and repeats none, whatever is wrong", async () => {
+  for (const scheme of ["redis", "rediss", "postgres", "nats", "tls"]) {
+    await expect(openLease(`${scheme}://user:hunter%2@127.0.0.1:1/none`)).rejects.toThrow(
+      /^OPENWS_LEASE has a % [^@]* written %25$/,
+    );
+    const place = await openLease(`${scheme}://user:hunter2@127.0.0.1:1/none`);
+    const error: unknown = await place.read().catch((refused: unknown) => refused);
+    expect(inspect(error, { depth: 8 })).not.toContain("hunter2");
     await place.close();
   }
 });

@@ -2,7 +2,7 @@
  * Which client speaks to which broker. Clients are optional: an installation has those whose brokers it uses, and one that is
  * missing is said at the start, with what to install. Invariant: nothing is loaded that no sink asks for.
  */
-import { MistakeError } from "../../mistake.ts";
+import { installed } from "../../optional.ts";
 import type { Broker, OpenSink, SinkConfig } from "../sink.ts";
 import { kafkaSinks } from "./kafka.ts";
 import { natsSinks } from "./nats.ts";
@@ -36,19 +36,12 @@ export async function loadSinks(configs: readonly SinkConfig[], adapters: Adapte
   const loaded = new Map<Broker, OpenSink>();
   for (const { broker, id } of configs) {
     const { packages, load } = adapters[broker];
-    try {
-      if (!loaded.has(broker)) loaded.set(broker, await load());
-    } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
-      if (code !== "ERR_MODULE_NOT_FOUND" && code !== "MODULE_NOT_FOUND") throw error;
-      throw new MistakeError(
-        {
-          en: `the sink ${id} needs a client that is not installed: npm install ${packages}`,
-          zh: `队列出口 ${id} 需要的客户端尚未安装：npm install ${packages}`,
-        },
-        { cause: error },
-      );
-    }
+    if (loaded.has(broker)) continue;
+    const open = await installed(load, {
+      en: `the sink ${id} needs a client that is not installed: npm install ${packages}`,
+      zh: `队列出口 ${id} 需要的客户端尚未安装：npm install ${packages}`,
+    });
+    loaded.set(broker, open);
   }
   return (config) => loaded.get(config.broker)!(config);
 }
