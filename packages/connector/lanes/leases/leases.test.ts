@@ -8,12 +8,13 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished }
 import { leftOut } from "../../../../tools/left-out.ts";
 import { openLease } from "../../src/lease/open.ts";
 import { keepsTheContract } from "../../test/lease/contract.ts";
-import { ask, replica, settingsOf } from "../../test/lease/replicas.ts";
+import { ask, handsOver, replica, settingsOf } from "../../test/lease/replicas.ts";
 import type { Running } from "../../test/process.ts";
 import { type Server, servers } from "./servers.ts";
 
 const ttlMs = 1_500;
 const kills = 10;
+const handOvers = 10;
 
 /** Whether a replica has the line, subscribed. */
 const holds = async (running: Running): Promise<boolean> => (await ask(running, "/readyz?role=holder")).status === 200;
@@ -122,6 +123,22 @@ describe.each(["SQLite", "Redis", "PostgreSQL", "NATS"] as const)("with the leas
       process.stdout.write(
         `${kind}: ${kills} fail-overs, ${Math.round(Math.min(...took))} to ${Math.round(Math.max(...took))} ms\n`,
       );
+    },
+  );
+
+  it(
+    `${handOvers} planned hand-overs under load: the line is there all the time, and each message is stored once`,
+    {
+      timeout: 120_000,
+    },
+    async () => {
+      const gateway = await startGateway({
+        latencyMs: 0,
+        bots: [{ id: "bot", secret: "s3cret-of-bot" }],
+        switches: { chatPrecondition: false, maxInFlightPerUser: 0, subscribeRate: false },
+      });
+      onTestFinished(() => gateway.stop());
+      await handsOver(gateway, settingsOf(gateway, addressOf("hand-over"), join(folder, "hand-over.db")), handOvers);
     },
   );
 });

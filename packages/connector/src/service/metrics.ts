@@ -155,7 +155,7 @@ export class Metrics {
   );
   readonly #lost = this.#counter(
     "messages_lost_total",
-    "Callbacks that are in no store: more came while it refused than memory holds.",
+    "Callbacks that are in no store: it refused for too long, or another replica wrote by then.",
     ["bot"],
   );
   readonly #deliveries = this.#counter("deliveries_total", "Tries to deliver to webhooks.", ["webhook", "outcome"]);

@@ -6,11 +6,9 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
-import { setTimeout as pause } from "node:timers/promises";
 import { type Gateway, startGateway } from "@openws/mock-gateway";
-import { afterEach, beforeEach, expect, it, onTestFinished } from "vitest";
-import type { Running } from "../process.ts";
-import { ask, replica, settingsOf } from "./replicas.ts";
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { ask, handsOver, replica, settingsOf, subscribed } from "./replicas.ts";
 
 const slow = { timeout: 60_000 };
 const ttlMs = 1_500;
@@ -32,9 +30,6 @@ afterEach(async () => {
   await gateway.stop();
   rmSync(folder, { recursive: true });
 });
-
-const subscribed = async (running: Running): Promise<boolean> =>
-  ((await ask(running, "/readyz")).json["bots"] as { subscribed: boolean }[]).some((bot) => bot.subscribed);
 
 it(
   "one holds the line and the other says who; after kill -9 the other takes over, with the ledger, and nobody is kicked",
@@ -98,52 +93,7 @@ it(
 it(
   "a replica that ends as planned hands its line over: it is there all the time, and each message is stored once",
   slow,
-  async () => {
-    const begun: Running[] = [];
-    const begin = async (): Promise<Running> => {
-      begun.push(await replica(env));
-      return begun.at(-1)!;
-    };
-    onTestFinished(async () => {
-      for (const running of begun) await running.end("SIGKILL");
-    });
-    let holder = await begin();
-    await expect.poll(() => subscribed(holder)).toBe(true);
-    const said: string[] = [];
-    let undelivered = 0;
-    let talking = true;
-    const talked = (async () => {
-      while (talking) {
-        const { delivered, msgid } = await gateway.say("bot", `message ${said.length}`, { waitMs: 0 });
-        if (delivered) said.push(msgid);
-        else undelivered++;
-        await pause(2);
-      }
-    })();
-    for (let handOver = 0; handOver < 5; handOver++) {
-      const next = await begin();
-      await expect.poll(() => next.stderr()).toMatch(/standing by/);
-      expect(await holder.end()).toBe(0);
-      await expect.poll(() => subscribed(next), { interval: 20 }).toBe(true);
-      expect(holder.stderr()).toMatch(/another replica has taken the lines/);
-      expect(next.stderr()).toMatch(/let it go/);
-      expect(next.stderr()).not.toMatch(/has not closed the store/);
-      holder = next;
-    }
-    talking = false;
-    await talked;
-    expect(undelivered).toBe(0);
-    for (const running of begun) {
-      expect(running.stderr()).not.toMatch(/in no store/);
-      expect(running.stderr()).not.toMatch(/another instance of this bot/);
-    }
-    expect(await holder.end()).toBe(0);
-    using ledger = new DatabaseSync(join(folder, "openws.db"), { readOnly: true });
-    const rows = ledger.prepare("SELECT msgid, kind FROM entry ORDER BY seq").all();
-    const stored = rows.flatMap(({ msgid, kind }) => (kind === "text" ? [msgid] : []));
-    expect(rows.filter(({ kind }) => kind === "bot.kicked")).toEqual([]);
-    expect(stored).toEqual(said);
-  },
+  () => handsOver(gateway, env, 3),
 );
 
 it(
