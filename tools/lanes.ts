@@ -17,7 +17,7 @@ export const LANES: Readonly<Record<string, string>> = {
   brokers:
     "queue sinks against real brokers that are killed: needs root, their Debian packages, Maven; half a minute each",
   leases:
-    "replicas that fail over forty times, with the lease in SQLite, Redis, PostgreSQL and NATS: needs the servers",
+    "replicas that fail over forty times and hand over twenty, the lease in SQLite and three servers: needs those",
   webhooks: "deliveries verified in Rust, Go, Java and Python: needs their tools and packages, a minute the first time",
   containers: "the image of the mock, frozen, cut off and ended: needs root, podman and a base image from Debian",
   rust: "a bot on a Rust library against the mock: needs cargo, and minutes to build it the first time",

@@ -14,7 +14,7 @@ import { type Server, servers } from "./servers.ts";
 
 const ttlMs = 1_500;
 const kills = 10;
-const handOvers = 10;
+const handOvers = 5;
 
 /** Whether a replica has the line, subscribed. */
 const holds = async (running: Running): Promise<boolean> => (await ask(running, "/readyz?role=holder")).status === 200;
