@@ -73,15 +73,15 @@ it("ends a service that was made and cannot be begun, lets the lease go, and say
 });
 
 it("serves under the next lease though the service under the last one could not be ended", async () => {
-  const { stop } = service;
-  service.stop = () => Promise.reject(new Error("it cannot be ended"));
+  const whole = service;
+  service = { ...whole, stop: () => Promise.reject(new Error("it cannot be ended")) } as Service;
   const replica = await begin();
   replica.start();
   await expect.poll(() => done, within).toEqual(["made", "begun"]);
+  service = whole;
   write(JSON.stringify({ fence: Date.now() + 60_000, renewal: 1, holder: "another", ttlMs: 1_000, free: true }));
   await expect.poll(() => done, within).toEqual(["made", "begun", "made", "begun"]);
   expect(log).toContain("it cannot be ended");
-  service.stop = stop;
   await replica.stop(0);
 });
 
