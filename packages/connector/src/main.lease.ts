@@ -59,8 +59,8 @@ export interface Replica extends Api {
   readonly failed: Promise<never>;
 }
 
-/** How long the successor may take, from its next look at the lease to its line. */
-const successionMs = 2_500;
+/** How long the successor may take to its line, as far as the drain has as much time left. */
+const successionMs = 4_500;
 /** How long who was before may take from then on: that, and the last of what came to it. */
 const farewellMs = successionMs + 500;
 /** How often each looks whether the other is through. */
