@@ -254,7 +254,8 @@ export class Inbox {
   }
 
   #isKnown({ bot, msgid }: Draft): boolean {
-    const known = msgid !== undefined && this.#known.has(heardAs(bot, msgid));
+    if (this.#known.size === 0 || msgid === undefined) return false;
+    const known = this.#known.has(heardAs(bot, msgid));
     if (known) this.#parts.tell({ type: "duplicate", bot });
     return known;
   }
