@@ -161,6 +161,11 @@ function readSink(url: string, as: string): SinkConfig {
       zh: `${as} 必须形如 amqp(s)://host/vhost?exchange=、kafka(s)://host:port,host:port/topic、nats(s)://host/subject 或 redis(s)://host/0?stream=；特殊字符（如密码中的 @）需百分号编码`,
     });
   const { broker, tls } = known;
+  if (broker === "redis" && hosts.length > 1)
+    throw new MistakeError({
+      en: `${as} names ${hosts.length} hosts, and a Redis is one: clusters and sentinels are not spoken to`,
+      zh: `${as} 写了 ${hosts.length} 个主机，而 Redis 只能写一个：不支持集群与哨兵`,
+    });
   const options = optionsOf(query, broker, as);
   const path = decoded(rawPath, as);
   if (!paths[broker].test(path))

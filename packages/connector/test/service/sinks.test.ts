@@ -513,6 +513,7 @@ describe("OPENWS_SINKS", () => {
     ["kafka://u:12/s3cret@h", "special characters, such as @"],
     ["kafka://h/s3cret%20topic", "must be a topic"],
     ["nats://h/s3cret.*", "must be a subject"],
+    ["redis://:s3cret@h,g/0", "names 2 hosts, and a Redis is one"],
     ["redis://h/s3cret", "must be the number of a database"],
     ["amqp://h/?bots=a&bots=s3cret", "bots is given twice"],
     ["amqp://h/?constructor=s3cret", 'has no option "constructor"'],

@@ -688,6 +688,7 @@ describe("the SQLite store", () => {
       { states: ["dead"], before: 7, order: "descending", limit: 5 },
     ] as const;
     for (const page of pages) await store.deliveries(page);
+    await store.backlogs();
     const questions = asked.mock.calls.flatMap(([batch]) => (batch as Batch).questions);
     await store.close();
     const db = new DatabaseSync(join(folder, "a.db"));
@@ -700,6 +701,13 @@ describe("the SQLite store", () => {
       ["SEARCH delivery USING INDEX delivery_pending (webhook=? AND seq>?)"],
       ["SEARCH delivery USING INDEX delivery_dead (seq<?)"],
       ["SEARCH delivery USING INDEX delivery_dead (seq<?)"],
+      [
+        "CO-ROUTINE waiting",
+        "SCAN delivery USING COVERING INDEX delivery_pending",
+        "SCAN waiting",
+        "SEARCH delivery USING PRIMARY KEY (seq=? AND webhook=?)",
+        "USE TEMP B-TREE FOR ORDER BY",
+      ],
     ]);
   });
 });
