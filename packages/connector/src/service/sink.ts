@@ -144,9 +144,21 @@ export function readSinks(text: string, as: string): SinkConfig[] {
         en: `${as} holds two sinks that would both be called ${config.id}; give one of them another name with ?name=`,
         zh: `${as} 中有两个队列出口都叫 ${config.id}；请用 ?name= 为其中一个另取名称`,
       });
+    const twin = configs.find((other) => other.commands !== undefined && commandsOf(other) === commandsOf(config));
+    // Both would take them: out of their order, or each of them twice.
+    if (twin !== undefined)
+      throw new MistakeError({
+        en: `${as}: ${twin.id} and ${config.id} take their commands from the same place; name it in one of them`,
+        zh: `${as}：${twin.id} 与 ${config.id} 从同一处接收命令；只在其中一个里写明`,
+      });
     configs.push(config);
   }
   return configs;
+}
+
+/** Where commands come from, so that two of one place are alike. */
+function commandsOf({ broker, hosts, path, commands }: SinkConfig): string {
+  return JSON.stringify([broker, hosts, broker === "rabbitmq" ? path : "", commands]);
 }
 
 function readSink(url: string, as: string): SinkConfig {

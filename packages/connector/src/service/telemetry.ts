@@ -90,7 +90,7 @@ export function logOf(told: ServiceEvent): LogRecord | undefined {
         case "circuit":
           return {
             level: event.state === "open" ? "warn" : "info",
-            message: `the circuit of a webhook is ${event.state}: ${event.why}`,
+            message: `the circuit of ${event.webhook} is ${event.state}: ${event.why}`,
             fields: { webhook: event.webhook },
           };
         case "store-refused":

@@ -452,6 +452,23 @@ describe("a command", () => {
     expect(asked).toEqual([]);
   });
 
+  it("does not come where its client cannot even be made, which is said once and shown", async () => {
+    const told: string[] = [];
+    const sinks = new Sinks({
+      configs: readSinks(`${url}&commands=c`, "OPENWS_SINKS"),
+      clock: manualClock(),
+      event: () => Promise.reject(new Error("nothing is published")),
+      open: () => {
+        throw new Error("no socket for alice");
+      },
+      troubled: (sink, why) => told.push(`${sink}: ${why}`),
+    });
+    sinks.listen(async () => "done");
+    sinks.listen(async () => "done");
+    expect(told).toEqual(["sink_rabbitmq_wecom: no socket for ***"]);
+    expect(sinks.troubleOf("sink_rabbitmq_wecom")).toEqual({ commandsTrouble: "no socket for ***" });
+  });
+
   it("is not begun any more when the service ends", async () => {
     let told: CommandHandler | undefined;
     const sinks = new Sinks({
@@ -513,6 +530,10 @@ describe("OPENWS_SINKS", () => {
     ["kafka://u:12/s3cret@h", "special characters, such as @"],
     ["kafka://h/s3cret%20topic", "must be a topic"],
     ["nats://h/s3cret.*", "must be a subject"],
+    [
+      "amqp://a:s3cret@h/?exchange=a&commands=c,amqp://h/?exchange=b&commands=c",
+      "take their commands from the same place",
+    ],
     ["redis://:s3cret@h,g/0", "names 2 hosts, and a Redis is one"],
     ["redis://h/s3cret", "must be the number of a database"],
     ["amqp://h/?bots=a&bots=s3cret", "bots is given twice"],
