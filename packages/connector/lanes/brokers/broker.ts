@@ -3,7 +3,7 @@
  * process that was started. Where a broker's program is not installed the test is left out, by name.
  */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { randomInt } from "node:crypto";
+import { createHash, randomBytes, randomInt } from "node:crypto";
 import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
@@ -23,7 +23,10 @@ export interface BrokerProcess extends AsyncDisposable {
   kill(): Promise<void>;
 }
 
-/** Undefined where RabbitMQ is not installed, or this is not root. */
+/**
+ * Undefined where RabbitMQ is not installed, or this is not root. Beside guest there is a user `writer`, password
+ * `p4ss@word`, who may do no more than write to the exchange `x` and take commands from the queue `made`.
+ */
 export async function rabbitmq(): Promise<BrokerProcess | undefined> {
   if (!installed("rabbitmq-server") || process.getuid?.() !== 0) return undefined;
   const port = await freePort();
@@ -31,8 +34,16 @@ export async function rabbitmq(): Promise<BrokerProcess | undefined> {
   const folder = mkdtempSync(join(tmpdir(), "openws-rabbitmq-"));
   const certificate = makeCertificate(folder);
   const files = ["cacertfile = cert.pem", "certfile = cert.pem", "keyfile = key.pem"];
+  writeFileSync(join(folder, "definitions.json"), JSON.stringify(definitions));
+  const imported = [
+    "definitions.import_backend = local_filesystem",
+    `definitions.local.path = ${folder}/definitions.json`,
+  ];
   const lines = files.map((file) => `ssl_options.${file.replace("= ", `= ${folder}/`)}`);
-  writeFileSync(join(folder, "rabbitmq.conf"), [`listeners.ssl.1 = 127.0.0.1:${guardedPort}`, ...lines, ""].join("\n"));
+  writeFileSync(
+    join(folder, "rabbitmq.conf"),
+    [`listeners.ssl.1 = 127.0.0.1:${guardedPort}`, ...lines, ...imported, ""].join("\n"),
+  );
   const env = {
     ...process.env,
     RABBITMQ_NODENAME: `openws${port}@localhost`,
@@ -64,6 +75,23 @@ export async function rabbitmq(): Promise<BrokerProcess | undefined> {
     after: () => void execFileSync("epmd", ["-port", env.ERL_EPMD_PORT, "-kill"], { stdio: "ignore" }),
   });
 }
+
+/** A user as RabbitMQ's definitions have them. */
+function rabbitUser(name: string, password: string, tags: string) {
+  const salt = randomBytes(4);
+  const hash = createHash("sha256").update(salt).update(password).digest();
+  const password_hash = Buffer.concat([salt, hash]).toString("base64");
+  return { name, password_hash, hashing_algorithm: "rabbit_password_hashing_sha256", tags };
+}
+
+const definitions = {
+  users: [rabbitUser("guest", "guest", "administrator"), rabbitUser("writer", "p4ss@word", "")],
+  vhosts: [{ name: "/" }],
+  permissions: [
+    { user: "guest", vhost: "/", configure: ".*", write: ".*", read: ".*" },
+    { user: "writer", vhost: "/", configure: "^$", write: "^(x|amq\\.default)$", read: "^made$" },
+  ],
+};
 
 /** Undefined where there is no Java, or its programs were not fetched to OPENWS_KAFKA. */
 export async function kafka(): Promise<BrokerProcess | undefined> {

@@ -129,6 +129,17 @@ test(
     expect(troubles).toMatchObject([expect.stringMatching(/no queue 'made'/)]);
     expect(await rpc.send({ routingKey: "made" }, Buffer.from("command"))).toMatchObject({ body: { id: "1" } });
     expect(asked).toEqual(["command", "command", "command"]);
+    await commanded.close();
+
+    // A user who may configure nothing: what is there is not declared again.
+    await using writer = await sinkOf(`amqp://writer:p4ss%40word@127.0.0.1:${broker.port}/?exchange=x&commands=made`);
+    expect(await writer.publish([messageOf("roomy")])).toEqual([{ type: "confirmed" }]);
+    writer.listen(
+      async () => '{"id":"2"}',
+      (why) => troubles.push(why),
+    );
+    expect(await rpc.send({ routingKey: "made" }, Buffer.from("command"))).toMatchObject({ body: { id: "2" } });
+    expect(troubles).toHaveLength(1);
     await rpc.close();
     await looker.close();
 
