@@ -8,6 +8,7 @@ export const LANES: Readonly<Record<string, string>> = {
   behaviours: "each of the client's 85 behaviours broken in turn, its test run there: 85 short runs",
   kills: "the connector killed under load thirty times and every message accounted for; its system calls: minutes",
   alerts: "the alert rules and the figures by Prometheus' own tool: needs a Debian to fetch it from",
+  kubernetes: "the manifests against Kubernetes' own schemas: needs Python 3 and its index for the validator",
   fidelity: "each behaviour of the mock taken away in a copy, its test run there: some 150 short runs",
   pack: "the packages as they would be published, installed by npm: needs the registry and half a minute",
   deno: "the connector's sockets, files, handlers and service on Deno: needs 100 MB of Deno from the registry",
