@@ -2,10 +2,11 @@
  * `openws-connector backup`: a copy of the database while a connector has it open. It reads in a process of its own, so
  * nothing waits for it; and it is one file, without a log beside it.
  */
-import { existsSync, statSync } from "node:fs";
+import { existsSync, rmSync, statSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";
 import { MistakeError } from "../mistake.ts";
 import type { Sentence } from "../causes.ts";
+import { makeOwnFile } from "../service/store.files.ts";
 import { type Command, FailedError, languageOf, print, readArgs } from "./command.ts";
 
 const help: Sentence = {
@@ -43,16 +44,27 @@ export const backup: Command = async (args, env) => {
       en: `there is no database ${database}; say where it is with --database or OPENWS_DATABASE`,
       zh: `数据库 ${database} 不存在；请用 --database 或 OPENWS_DATABASE 指定位置`,
     });
-  if (existsSync(target))
-    throw new FailedError({
-      en: `${target} is there already, and a backup is written over nothing`,
-      zh: `${target} 已存在，备份不会覆盖任何文件`,
-    });
+  try {
+    // It holds what people said: its owner's alone. SQLite writes over an empty file, and over nothing else.
+    makeOwnFile(target);
+  } catch (cause) {
+    const code = String((cause as NodeJS.ErrnoException).code);
+    throw new FailedError(
+      code === "EEXIST"
+        ? {
+            en: `${target} is there already, and a backup is written over nothing`,
+            zh: `${target} 已存在，备份不会覆盖任何文件`,
+          }
+        : { en: `the backup ${target} cannot be made (${code})`, zh: `无法创建备份文件 ${target}（${code}）` },
+      { cause },
+    );
+  }
   try {
     const source = new DatabaseSync(database, { readOnly: true, timeout: 5_000 });
     source.prepare("VACUUM INTO ?").run(target);
     source.close();
   } catch (cause) {
+    rmSync(target, { force: true });
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new FailedError({ en: `the backup could not be written: ${why}`, zh: `无法写入备份：${why}` }, { cause });
   }

@@ -4,7 +4,7 @@ import { access, readdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { makeFolder } from "./store.folder.ts";
+import { makeFolder } from "./store.files.ts";
 import type { SpoolDisk } from "./spool.ts";
 import { StoreError } from "./store.ts";
 

@@ -10,7 +10,7 @@
 import { closeSync, openSync } from "node:fs";
 import { dirname, extname } from "node:path";
 import { Worker } from "node:worker_threads";
-import { makeFolder } from "./store.folder.ts";
+import { makeFolder } from "./store.files.ts";
 import {
   type Backlog,
   type Change,

@@ -5,9 +5,10 @@
  * Invariants: a batch of commits is one transaction, and with `synchronous=FULL` one sync; it is answered after that
  * sync; reads of a batch see its commits.
  */
-import { existsSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { parentPort, workerData } from "node:worker_threads";
+import { makeOwnFile } from "./store.files.ts";
 import { type Refusal, RefusedError, refusalOf } from "./store.sqlite.troubles.ts";
 
 /** What a statement is given and gives. */
@@ -169,12 +170,13 @@ class Database {
         return changed;
       }
       case "backup":
-        if (existsSync(question.path))
-          throw new RefusedError("failed", {
-            en: `a backup is not written over what is there: ${question.path}`,
-            zh: `备份不会覆盖已存在的文件：${question.path}`,
-          });
-        this.#prepared("VACUUM INTO ?").run(question.path);
+        makeBackupFile(question.path);
+        try {
+          this.#prepared("VACUUM INTO ?").run(question.path);
+        } catch (error) {
+          rmSync(question.path, { force: true });
+          throw error;
+        }
         return undefined;
       case "close":
         // The last one to close it moves the log into the file.
@@ -220,6 +222,21 @@ class Database {
           this.#db.exec(migration);
           this.#db.exec(`PRAGMA user_version = ${at + 1}`);
         });
+  }
+}
+
+/** SQLite writes a copy over nothing but an empty file, and would make one that everybody can read. */
+function makeBackupFile(path: string): void {
+  try {
+    makeOwnFile(path);
+  } catch (error) {
+    const code = String((error as NodeJS.ErrnoException).code);
+    throw new RefusedError(
+      "failed",
+      code === "EEXIST"
+        ? { en: `a backup is not written over what is there: ${path}`, zh: `备份不会覆盖已存在的文件：${path}` }
+        : { en: `the backup ${path} cannot be made (${code})`, zh: `无法创建备份文件 ${path}（${code}）` },
+    );
   }
 }
 

@@ -645,6 +645,8 @@ describe("the SQLite store", () => {
     const copy = store.backup(join(folder, "copy.db"));
     await Promise.all([copy, store.commit(put(entry(2)))]);
     expect(await troubleOf(store.backup(join(folder, "copy.db")))).toBe("failed");
+    // It holds what people said, as the database does.
+    expect(statSync(join(folder, "copy.db")).mode & 0o077).toBe(0);
     copyFileSync(join(folder, "copy.db"), join(folder, "restored.db"));
     const restored = await sqlite("restored.db");
     expect(await restored.entry(1)).toEqual(entry(1));

@@ -1,5 +1,5 @@
-/** Folders that are made where they are missing, for the database and for files. */
-import { mkdirSync, existsSync } from "node:fs";
+/** The places of a store on a disk: folders that are made where they are missing, and files that are their owner's alone. */
+import { closeSync, existsSync, mkdirSync, openSync } from "node:fs";
 import { dirname } from "node:path";
 
 /**
@@ -16,4 +16,9 @@ export function makeFolder(folder: string, mode?: number): void {
     // Another process that starts beside this one was faster.
     if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
   }
+}
+
+/** Makes an empty file that its owner alone can read. Throws with the code `EEXIST` where there is something already. */
+export function makeOwnFile(path: string): void {
+  closeSync(openSync(path, "wx", 0o600));
 }
