@@ -23,7 +23,7 @@ import type { ServiceConfig } from "./service/config.ts";
 import { folderDisk } from "./service/media.spool.ts";
 import { Metrics } from "./service/metrics.ts";
 import { nodePost } from "./service/post.node.ts";
-import { type Point, type Service, type ServiceOptions, createService } from "./service/service.ts";
+import { type Point, type Service, type ServiceOptions, createService, isSealed } from "./service/service.ts";
 import type { SpoolDisk } from "./service/spool.ts";
 import { nodeCipher, randomKey, storeKey } from "./service/store.cipher.ts";
 import { type FencedStore, fencedStore } from "./service/store.fenced.ts";
@@ -113,7 +113,12 @@ export async function serve(
       made.lease = lease;
       const disk = config.mediaDir === undefined ? undefined : await folderDisk(config.mediaDir);
       const claim = fenced && takeOver && (() => takeOver(fenced));
-      made.service = await createService({ ...about(store, disk, leased ?? runtime, lease), claim });
+      const key = inMemory ? memoryKey : storeKey(config.database, config.storeKey, await isSealed(store));
+      made.service = await createService({
+        ...about(store, disk, leased ?? runtime, lease),
+        storeKey: key,
+        claim,
+      });
       return made.service;
     } catch (error) {
       leased?.forget();
@@ -127,12 +132,11 @@ export async function serve(
     disk: SpoolDisk | undefined,
     sockets: Runtime,
     lease: LineLease | undefined,
-  ): ServiceOptions => ({
+  ): Omit<ServiceOptions, "storeKey"> => ({
     store,
     lease,
     clock: systemClock,
     cipher: nodeCipher,
-    storeKey: inMemory ? memoryKey : storeKey(config.database, config.storeKey),
     makeBot: ({ id, ...bot }) =>
       createBot({
         botId: id,

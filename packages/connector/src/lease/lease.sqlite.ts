@@ -5,10 +5,10 @@
  * Invariants: a call never waits for a disk: what is written counts for as long as the host runs, and after a power cut
  * nobody holds anything; a row that another process is writing just then is a call that fails, and is made again.
  */
-import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { MistakeError } from "../mistake.ts";
+import { makeFolder } from "../service/store.files.ts";
 import type { LeasePlace } from "./lease.ts";
 
 /** How long one process may keep another waiting, which holds up the whole of it. */
@@ -36,7 +36,7 @@ export async function sqliteLease(path: string, name: string): Promise<LeasePlac
 
 function open(path: string): DatabaseSync {
   try {
-    mkdirSync(dirname(path), { recursive: true });
+    makeFolder(dirname(path));
     // Several replicas that begin at once make it together.
     const db = new DatabaseSync(path, { timeout: 5_000 });
     db.exec("PRAGMA journal_mode = WAL");

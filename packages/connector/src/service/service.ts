@@ -135,6 +135,11 @@ export async function createService(options: ServiceOptions): Promise<Service> {
   return service;
 }
 
+/** Whether a store's secrets are sealed under a key already: then no other will do. */
+export async function isSealed(store: Pick<Store, "document">): Promise<boolean> {
+  return (await store.document("meta", "key")) !== undefined;
+}
+
 /** A service. Made by {@link createService}; begins with `start`. */
 export class Service {
   readonly clock: Clock;

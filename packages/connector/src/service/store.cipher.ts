@@ -86,10 +86,10 @@ export function randomKey(): Uint8Array {
 /**
  * The store's own key: `given` (OPENWS_STORE_KEY, 32 bytes as 64 hexadecimal digits or as base64), else that of the file
  * beside the database, `<database>.key`, which is made at the first start and readable by its owner alone. Keep a copy of
- * the file apart from copies of the database. Throws `MistakeError` for a key that is none, and `StoreError` where the file
- * cannot be read or made.
+ * the file apart from copies of the database. Throws `MistakeError` for a key that is none, and for a file that is missing
+ * where the store is `sealed` under a key already; `StoreError` where the file cannot be read or made.
  */
-export function storeKey(database: string, given: string | undefined): Uint8Array {
+export function storeKey(database: string, given: string | undefined, sealed = false): Uint8Array {
   if (given !== undefined && given !== "") return parseKey(given, "OPENWS_STORE_KEY");
   const path = `${database}.key`;
   try {
@@ -106,6 +106,14 @@ export function storeKey(database: string, given: string | undefined): Uint8Arra
         { cause },
       );
   }
+  if (sealed)
+    throw new MistakeError(
+      {
+        en: `the store's key ${path} is missing; put it back, or set OPENWS_STORE_KEY to what it held`,
+        zh: `缺少数据库的密钥文件 ${path}；请将其放回原处，或将 OPENWS_STORE_KEY 设为其内容`,
+      },
+      { path: "OPENWS_STORE_KEY" },
+    );
   const key = randomKey();
   try {
     const file = openSync(path, "wx", 0o600);

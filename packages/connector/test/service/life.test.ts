@@ -1,6 +1,6 @@
 // The service as a process, from its start to its end: what it refuses to start on, what a kick leaves of it, and what
 // SIGTERM does to what is under way.
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { DatabaseSync } from "node:sqlite";
 import { tmpdir } from "node:os";
@@ -96,6 +96,23 @@ it("says why it does not start in Chinese where the locale is: the database, the
     expect({ code, stdout }).toEqual({ code: expected, stdout: "" });
   }
 });
+
+it(
+  "does not make another key where the one of its database is missing, and goes on when it is put back",
+  slow,
+  async () => {
+    const env = { ...english, OPENWS_DATABASE: database, OPENWS_API_KEY: key };
+    await (await serveWhole([], env)).end();
+    renameSync(`${database}.key`, join(folder, "kept"));
+    const { code, stderr } = await run(["serve", "--json", "--listen", "127.0.0.1:0"], env);
+    expect({ code, made: existsSync(`${database}.key`) }).toEqual({ code: 2, made: false });
+    expect(stderr).toMatch(
+      /the store's key \S+a\.db\.key is missing; put it back, or set OPENWS_STORE_KEY to what it held/,
+    );
+    renameSync(join(folder, "kept"), `${database}.key`);
+    expect(await (await serveWhole([], env)).end()).toBe(0);
+  },
+);
 
 it("kicked, leaves the process alive and not ready, for the next process too when it was a war", slow, async () => {
   const gateway = await startGateway({ latencyMs: 0, bots: [{ id: "bot", secret: "s3cret-of-bot" }] });
