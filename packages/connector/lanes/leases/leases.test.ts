@@ -135,7 +135,8 @@ describe.each(["SQLite", "Redis", "PostgreSQL", "NATS"] as const)("with the leas
       const gateway = await startGateway({
         latencyMs: 0,
         bots: [{ id: "bot", secret: "s3cret-of-bot" }],
-        switches: { chatPrecondition: false, maxInFlightPerUser: 0, subscribeRate: false },
+        // What nobody answered comes again to whoever subscribes: to the successor what the one before has stored.
+        switches: { chatPrecondition: false, maxInFlightPerUser: 0, subscribeRate: false, redeliverUnanswered: true },
       });
       onTestFinished(() => gateway.stop());
       await handsOver(gateway, settingsOf(gateway, addressOf("hand-over"), join(folder, "hand-over.db")), handOvers);
