@@ -219,10 +219,14 @@ const fittingLane = async ({ spawn, hello, problem }: Met): Promise<Lane["name"]
     title: "The line is quiet, and the client was told to ping often.",
     checks: [],
     play: async (stage) => {
-      const { connection, seq } = await stage.ready();
-      const pings = () => stage.wire.sent("ping", seq).filter((ping) => ping.connection === connection);
-      // Two: some clients ping as soon as they are subscribed, whatever their interval.
-      slow = (await stage.until(() => pings()[1], 4 * stage.ms(production.heartbeatMs))) === undefined;
+      const { seq } = await stage.ready();
+      // Two of one connection: some clients ping as soon as they are subscribed, whatever their interval. Of any, since a
+      // busy machine may cost a client its first line.
+      const repeated = () => {
+        const pings = stage.wire.sent("ping", seq);
+        return pings.find((ping, at) => pings.slice(0, at).some(({ connection }) => connection === ping.connection));
+      };
+      slow = (await stage.until(repeated, 6 * stage.ms(production.heartbeatMs))) === undefined;
     },
   };
   await playOnce({ played: pingsAsTold, spawn }, { lane: lanes.scaled, seed: 1, atOnce: 1 });
