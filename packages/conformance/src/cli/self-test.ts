@@ -61,10 +61,10 @@ export async function selfTestCommand(args: string[]): Promise<number> {
   const options = { lane: lanes.scaled, seed: 1, atOnce: Math.max(1, whole("at-once", values["at-once"])) };
   endOnSignal();
   compileOnce();
-  let passed = 0;
+  let fine = 0;
   let failed = 0;
   const tell = (name: string, mistakes: readonly string[]): void => {
-    if (mistakes.length === 0) passed++;
+    if (mistakes.length === 0) fine++;
     else failed++;
     process.stdout.write(
       `${mistakes.length === 0 ? "ok  " : "FAIL"} ${name}\n${mistakes.map((one) => `     ${one}\n`).join("")}`,
@@ -73,7 +73,14 @@ export async function selfTestCommand(args: string[]): Promise<number> {
   const glob = values.run;
   if (glob === undefined) {
     const { outcomes, harness, notStarted } = await run(cases, plainBot("none"), options);
-    const wrong = outcomes.filter(({ verdict }) => verdict !== "pass" && verdict !== "flaky");
+    const untested = outcomes.filter(({ verdict }) => verdict === "untested").map(({ id }) => id);
+    // Of any client that is an answer, and not repeated. This one was kept from speaking by a busy machine.
+    const again = cases.filter(({ checks }) => checks.some((id) => untested.includes(id)));
+    const second = again.length === 0 ? [] : (await run(again, plainBot("none"), { ...options, atOnce: 1 })).outcomes;
+    const passed = new Set(second.filter(({ verdict }) => verdict === "pass").map(({ id }) => id));
+    const wrong = outcomes.filter(
+      ({ id, verdict }) => verdict !== "pass" && verdict !== "flaky" && !(verdict === "untested" && passed.has(id)),
+    );
     tell("the correct bot", [
       ...wrong.map(({ id, verdict, message }) => `${id} came out as ${verdict}: ${message}`),
       ...harness,
@@ -86,6 +93,6 @@ export async function selfTestCommand(args: string[]): Promise<number> {
     only: (name, { fails }) => glob === undefined || globMatches(glob, name) || globMatches(glob, fails),
     onTrial: ({ defect, mistakes }) => tell(defect, mistakes),
   });
-  process.stdout.write(`\n${passed} passed, ${failed} failed\n`);
+  process.stdout.write(`\n${fine} passed, ${failed} failed\n`);
   return failed === 0 ? 0 : 1;
 }
