@@ -116,7 +116,7 @@ export class Dispatcher {
   readonly #tallies = new Map<Seq, Tally>();
   /** By webhook and lane: the last of what the store refused, or what waits behind it, until it is stored. */
   readonly #unsaved = new Map<string, Promise<unknown>>();
-  /** Something waits for a webhook or sink that was not there at the start. */
+  /** Something waited for a webhook or sink that was not there at the start, or is removed since. */
   #isUnclaimed = false;
   #callingOff: Promise<unknown> = Promise.resolve();
   #stopped = false;
@@ -255,6 +255,7 @@ export class Dispatcher {
 
   #changed(webhook: Webhook, removed: boolean): void {
     if (removed) {
+      this.#isUnclaimed = true;
       this.#endpoints.get(webhook.id)?.stop();
       this.#endpoints.delete(webhook.id);
     } else if (webhook.enabled && !this.#stopped) {

@@ -7,7 +7,7 @@ import { Feed } from "../../src/service/feed.ts";
 import type { PostRequest } from "../../src/service/post.ts";
 import { MemoryStore } from "../../src/service/store.memory.ts";
 import { type Change, type Entry, type EntryState, StoreError } from "../../src/service/store.ts";
-import { Webhooks } from "../../src/service/webhooks.ts";
+import { type Webhook, Webhooks, newDelivery } from "../../src/service/webhooks.ts";
 import { manualClock } from "./clock.ts";
 
 const key = "key-for-everything";
@@ -385,6 +385,29 @@ describe("webhooks", () => {
     expect(posted).toHaveLength(1);
     expect((await ask("DELETE", `/v1/webhooks/${id}`)).status).toBe(204);
     expect((await ask("GET", `/v1/webhooks/${id}`)).status).toBe(404);
+  });
+
+  it("take what waits for them along when they are removed, with a reason, and leave what waits for others", async () => {
+    const { ask, add, webhooks, store } = world();
+    const [gone, stays] = await Promise.all(
+      ["gone", "stays"].map((name) => webhooks.create({ url: `https://${name}.example/` })),
+    );
+    const waiting = (...all: readonly Webhook[]) =>
+      add({}, (entry) =>
+        all.map((webhook) => ({ put: "delivery", delivery: newDelivery(webhook, entry, entry.at) }) as const),
+      );
+    await waiting(gone!, stays!);
+    await waiting(gone!);
+    expect((await ask("DELETE", `/v1/webhooks/${gone!.id}`)).status).toBe(204);
+    const states = async (seq: number) =>
+      Object.fromEntries((await store.deliveries({ seq, limit: 10 })).map(({ webhook, state }) => [webhook, state]));
+    expect(await states(1)).toEqual({ [gone!.id]: "cancelled", [stays!.id]: "pending" });
+    expect(await states(2)).toEqual({ [gone!.id]: "cancelled" });
+    expect((await store.entry(1))?.state).toBe("received");
+    expect(await store.entry(2)).toMatchObject({
+      state: "dead",
+      reason: expect.stringContaining("called off") as string,
+    });
   });
 
   it.each([

@@ -97,12 +97,14 @@ export function webhookRoutes(parts: Parts): OpenAPIHono {
       method: "delete",
       path: "/v1/webhooks/{id}",
       tags,
-      summary: "Remove a webhook; what was pending for it becomes a dead letter",
+      summary: "Remove a webhook, and call off what waits for it",
       request: { params },
       responses: { 204: { description: "Gone." }, ...problems(401, 404, 422, 503) },
     }),
     async (c) => {
-      await service.webhooks.remove(webhookOf(c.req.valid("param").id).id);
+      const { id } = webhookOf(c.req.valid("param").id);
+      await service.webhooks.remove(id);
+      await service.dispatcher.callOff(id);
       return c.body(null, 204);
     },
   );
