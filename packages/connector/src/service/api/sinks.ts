@@ -4,10 +4,10 @@
  * called off when somebody says so.
  */
 import { type OpenAPIHono, createRoute, z } from "@hono/zod-openapi";
-import { mustBeSeq } from "./messages.ts";
+import { DeliveriesQuery, deliveriesOf, deliveriesResponses } from "./deliveries.ts";
 import { ProblemError, notFound } from "./problem.ts";
 import { json, problems } from "./responses.ts";
-import { DeliveryView, deliveryView, nextOf, page } from "./schemas.ts";
+import { deliveryView, nextOf } from "./schemas.ts";
 import { type Parts, newRoutes } from "./served.ts";
 
 const tags = ["Sinks"];
@@ -104,31 +104,18 @@ export function sinkRoutes({ service }: Parts): OpenAPIHono {
       summary: "Its deliveries with their tries, newest first",
       request: {
         params: z.object({ id: z.string().max(64) }),
-        query: z.strictObject({
-          state: z.enum(["pending", "delivered", "dead", "cancelled"]).optional(),
-          before: z.string().optional(),
-          ...page,
-        }),
+        query: DeliveriesQuery,
       },
-      responses: {
-        200: json("A page.", z.object({ deliveries: z.array(DeliveryView), next: z.string().optional() })),
-        ...problems(401, 404, 422, 503),
-      },
+      responses: deliveriesResponses,
     }),
     async (c) => {
       const { id } = c.req.valid("param");
-      const { state, before, limit } = c.req.valid("query");
-      const deliveries = await service.store.deliveries({
-        webhook: id,
-        states: state === undefined ? undefined : [state],
-        before: before === undefined ? undefined : mustBeSeq(before, "before"),
-        order: "descending",
-        limit,
-      });
+      const query = c.req.valid("query");
+      const deliveries = await deliveriesOf(service.store, id, query);
       const { sinks, webhooks } = service;
       // One that is gone is known by what was delivered to it, or waits.
       if (!sinks.has(id) && (deliveries.length === 0 || webhooks.get(id) !== undefined)) throw notFound("sink", id);
-      return c.json({ deliveries: deliveries.map(deliveryView), ...nextOf(deliveries, limit) }, 200);
+      return c.json({ deliveries: deliveries.map(deliveryView), ...nextOf(deliveries, query.limit) }, 200);
     },
   );
   return app;

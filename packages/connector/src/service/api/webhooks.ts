@@ -4,10 +4,10 @@ import { deliveryOf } from "../store.ts";
 import type { Delivery } from "../store.ts";
 import { type Webhook, viewOf } from "../webhooks.ts";
 import { type Parts, newRoutes } from "./served.ts";
-import { mustBeSeq } from "./messages.ts";
+import { DeliveriesQuery, deliveriesOf, deliveriesResponses } from "./deliveries.ts";
 import { ProblemError, notFound } from "./problem.ts";
 import { json, jsonBody, problems } from "./responses.ts";
-import { DeliveryView, WebhookInput, WebhookPatch, WebhookView, deliveryView, nextOf, page } from "./schemas.ts";
+import { DeliveryView, WebhookInput, WebhookPatch, WebhookView, deliveryView, nextOf } from "./schemas.ts";
 import { sampleEntry } from "./sample.ts";
 
 const params = z.object({ id: z.string().max(64) });
@@ -139,28 +139,15 @@ export function webhookRoutes(parts: Parts): OpenAPIHono {
       summary: "Its deliveries with their tries, newest first",
       request: {
         params,
-        query: z.strictObject({
-          state: z.enum(["pending", "delivered", "dead", "cancelled"]).optional(),
-          before: z.string().optional(),
-          ...page,
-        }),
+        query: DeliveriesQuery,
       },
-      responses: {
-        200: json("A page.", z.object({ deliveries: z.array(DeliveryView), next: z.string().optional() })),
-        ...problems(401, 404, 422, 503),
-      },
+      responses: deliveriesResponses,
     }),
     async (c) => {
       const { id } = webhookOf(c.req.valid("param").id);
-      const { state, before, limit } = c.req.valid("query");
-      const deliveries = await service.store.deliveries({
-        webhook: id,
-        states: state === undefined ? undefined : [state],
-        before: before === undefined ? undefined : mustBeSeq(before, "before"),
-        order: "descending",
-        limit,
-      });
-      return c.json({ deliveries: deliveries.map(deliveryView), ...nextOf(deliveries, limit) }, 200);
+      const query = c.req.valid("query");
+      const deliveries = await deliveriesOf(service.store, id, query);
+      return c.json({ deliveries: deliveries.map(deliveryView), ...nextOf(deliveries, query.limit) }, 200);
     },
   );
 
